@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 
@@ -559,6 +558,6 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 	require.Equal(t, 409, e.HTTPStatus)
 	require.Equal(t, "Rejected.Disabled", e.Code)
 	for _, part := range []string{"decrypt", "old side", old.Ref().KeyID, "Rejected.Disabled", "409"} {
-		require.True(t, strings.Contains(err.Error(), part), err.Error())
+		require.ErrorContains(t, err, part)
 	}
 }

@@ -74,8 +74,8 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // sideError says on which side an operation failed. A Key's own *Error keeps its fields; anything else is wrapped.
 func sideError(op string, side Side, key KeyRef, err error) error {
-	var known *Error
-	if errors.As(err, &known) && error(known) == err {
+	// Not errors.As: what wraps an *Error says more than the *Error alone, and must not be cut off.
+	if known, ok := err.(*Error); ok { //nolint:errorlint
 		e := *known
 		e.Op, e.Side = op, side
 		if e.Key == (KeyRef{}) {
