@@ -1,0 +1,160 @@
+package kmstest
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest/internal/model"
+)
+
+// CredentialPrefix begins every access key id that a Cloud makes up, and, after "KAAP.", every ClientKey id. Real ones never begin
+// so; a client can refuse to send such credentials anywhere but to this machine.
+const CredentialPrefix = "KMSTEST"
+
+// Config says how a Cloud differs from the usual one. The zero value is useful.
+type Config struct {
+	// Account is the uid of the account that owns everything, 16 digits. Empty: a made-up one.
+	Account string
+	// AccessKeyID and AccessKeySecret are the account's access key. Empty: made up, see Cloud.Credentials.
+	AccessKeyID, AccessKeySecret string
+	// Host is the address that all faces listen on. Empty: 127.0.0.1. Nothing else is reachable from another machine, and
+	// nothing else should be: the credentials protect nothing of worth, and a mistaken client must not find a fake.
+	Host string
+	// Now is the clock that keys, secrets and ClientKeys live by; Cloud.Advance moves it. Nil: time.Now. Signatures are judged by
+	// the real time, since clients sign with that.
+	Now func() time.Time
+	// BadCiphertext answers a blob that does not open: corrupt, or with another context. Zero: 400 InvalidParameter, a guess,
+	// for no document of Alibaba's names the code. Code under test should not depend on it, and can be shown not to by changing it.
+	BadCiphertext Answer
+	// BadInstanceCiphertext is the same on the protobuf face. Zero: 400 InvalidParam.
+	BadInstanceCiphertext Answer
+	// UnknownVersion answers a blob whose first 36 bytes name no key version of the place: another region's, another account's.
+	// Zero: 404 Forbidden.KeyNotFound, likewise a guess.
+	UnknownVersion Answer
+	// KeepRequests bounds how many requests Cloud.Requests remembers, latest first to stay. Zero: 100,000. Counters are exact for ever.
+	KeepRequests int
+	// Seed makes the dice of Fault.Chance repeat. Zero: 1.
+	Seed uint64
+}
+
+// Answer is an error answer: HTTP status, code and message.
+type Answer struct {
+	Status  int
+	Code    string
+	Message string
+}
+
+func (a Answer) model() *model.Error {
+	if a.Code == "" {
+		return nil
+	}
+	return &model.Error{Status: cmp.Or(a.Status, http.StatusBadRequest), Code: a.Code, Message: a.Message}
+}
+
+// Cloud is one fake cloud: one account, any number of regions. Make it with Start and end it with Close. It is safe for concurrent use.
+type Cloud struct {
+	config  Config
+	model   *model.Cloud
+	badBlob *model.Error // on the protobuf face
+
+	offset atomic.Int64 // of the clock, in nanoseconds
+
+	credentials sync.Map // access key id -> credential
+	evidence    evidence
+	faults      faults
+
+	mu      sync.Mutex
+	regions map[string]*Region
+	faces   []*face
+	clients []*http.Transport
+	closed  bool
+	done    chan struct{}
+}
+
+// Start starts an empty cloud. Regions open their ports when they are first asked for.
+func Start(config Config) (*Cloud, error) {
+	warmSDK()
+	config.Account = cmp.Or(config.Account, "1234567890123456")
+	config.AccessKeyID = cmp.Or(config.AccessKeyID, CredentialPrefix+rand.Text())
+	config.AccessKeySecret = cmp.Or(config.AccessKeySecret, rand.Text())
+	config.Host = cmp.Or(config.Host, "127.0.0.1")
+	if net.ParseIP(config.Host) == nil {
+		return nil, fmt.Errorf("kmstest: Config.Host %q is not an IP address", config.Host)
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	c := &Cloud{config: config, regions: map[string]*Region{}, done: make(chan struct{})}
+	c.badBlob = config.BadInstanceCiphertext.model()
+	if c.badBlob == nil {
+		c.badBlob = invalidParam("CiphertextBlob")
+	}
+	c.model = model.New(config.Account, c.Now, model.Rules{
+		BadCiphertext:  config.BadCiphertext.model(),
+		UnknownVersion: config.UnknownVersion.model(),
+	})
+	c.evidence.keep = cmp.Or(max(config.KeepRequests, 0), 100_000)
+	c.faults.seed(cmp.Or(config.Seed, 1))
+	c.credentials.Store(config.AccessKeyID, credential{id: config.AccessKeyID, secret: config.AccessKeySecret})
+	return c, nil
+}
+
+// Close ends every listener and connection and returns when none is left. Handed-out SDK clients stop working.
+func (c *Cloud) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	close(c.done)
+	faces, clients := c.faces, c.clients
+	c.mu.Unlock()
+	var errs []error
+	for _, f := range faces {
+		errs = append(errs, f.close())
+	}
+	for _, t := range clients {
+		t.CloseIdleConnections()
+	}
+	return errors.Join(errs...)
+}
+
+// Account is the uid of the account that owns everything.
+func (c *Cloud) Account() string { return c.config.Account }
+
+// Credentials is the account's access key, good for every region and for the RPC face of every instance.
+func (c *Cloud) Credentials() (accessKeyID, accessKeySecret string) {
+	return c.config.AccessKeyID, c.config.AccessKeySecret
+}
+
+// Now is the time that keys, secrets and ClientKeys live by.
+func (c *Cloud) Now() time.Time { return c.config.Now().Add(time.Duration(c.offset.Load())) }
+
+// Advance moves the clock forward: rotations fall due, deletion windows end, ClientKeys expire. It does not sleep.
+func (c *Cloud) Advance(d time.Duration) { c.offset.Add(int64(d)) }
+
+// Region opens the region with that id, such as cn-hangzhou, on first use, and returns the same one from then on.
+func (c *Cloud) Region(id string) (*Region, error) {
+	if !regionName.MatchString(id) {
+		return nil, fmt.Errorf("kmstest: %q is not a region id", id)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.regions[id]; r != nil {
+		return r, nil
+	}
+	r, err := c.openRegion(id)
+	if err != nil {
+		return nil, err
+	}
+	c.regions[id] = r
+	return r, nil
+}

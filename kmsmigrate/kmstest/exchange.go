@@ -1,0 +1,126 @@
+package kmstest
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest/internal/model"
+)
+
+// maxBody is the size in bytes from which an instance answers 413 without a body.
+const maxBody = 3 << 20
+
+// reply is a whole answer.
+type reply struct {
+	status      int
+	contentType string
+	header      map[string]string
+	body        []byte
+}
+
+// call is a request that was read but not yet judged, in one of the two protocols.
+type call interface {
+	run() reply                // authenticate, work, answer
+	fail(e *model.Error) reply // an error in this protocol's format
+}
+
+// exchange is one request on its way through a face. Its record becomes evidence at the end.
+type exchange struct {
+	face   *face
+	http   *http.Request
+	body   []byte
+	record Request
+}
+
+func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{face: f, http: r}
+	x.record = Request{Time: f.cloud.Now(), Region: f.door.Region.ID, Host: r.Host, TLS: r.TLS != nil, RequestID: model.NewUUID()}
+	if f.door.Instance != nil {
+		x.record.Instance = f.door.Instance.ID
+	}
+	start := time.Now()
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	x.body = body
+	x.record.BytesIn = len(body) + len(r.URL.RawQuery)
+	c := x.open()
+	var answer reply
+	drop := false
+	if err != nil {
+		answer = reply{status: http.StatusRequestEntityTooLarge}
+	} else {
+		answer, drop = x.answer(c)
+	}
+	x.record.Status = answer.status
+	x.record.BytesOut = len(answer.body)
+	x.record.Duration = time.Since(start)
+	f.cloud.evidence.add(x.record)
+	if drop {
+		dropConnection(w)
+		return
+	}
+	x.write(w, answer)
+}
+
+// open picks the protocol by what the request is: an instance speaks both on one address.
+func (x *exchange) open() call {
+	if x.face.door.Instance != nil && isProtobuf(x.http) {
+		x.record.Face = Protobuf
+		return openProtobuf(x)
+	}
+	x.record.Face = Gateway
+	if x.face.door.Instance != nil {
+		x.record.Face = InstanceRPC
+	}
+	return openRPC(x)
+}
+
+// answer does the work between the faults that stand before it and those that stand after. It reports whether the connection is to be
+// dropped instead of answering.
+func (x *exchange) answer(c call) (answer reply, drop bool) {
+	plan := x.face.cloud.faults.pick(&x.record)
+	if !plan.any() {
+		return c.run(), false
+	}
+	x.record.Faulted = true
+	ctx, cancel := x.face.shutdownContext(x.http)
+	defer cancel()
+	if !plan.delay(ctx) {
+		return reply{}, true
+	}
+	if a, drop, over := plan.before(ctx, c); over {
+		return a, drop
+	}
+	return plan.after(c.run())
+}
+
+func (x *exchange) write(w http.ResponseWriter, a reply) {
+	h := w.Header()
+	if a.contentType != "" {
+		h.Set("Content-Type", a.contentType)
+	}
+	for k, v := range a.header {
+		h[k] = []string{v} // as spelled: the real header names are lower case
+	}
+	h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	w.WriteHeader(a.status)
+	w.Write(a.body)
+}
+
+// dropConnection ends the connection with a reset, as a crashing peer or a firewall would.
+func dropConnection(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler) // net/http closes the connection on this, quietly
+	}
+	raw := conn
+	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		raw = t.NetConn()
+	}
+	if t, ok := raw.(*net.TCPConn); ok {
+		t.SetLinger(0)
+	}
+	raw.Close()
+}

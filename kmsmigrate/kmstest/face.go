@@ -1,0 +1,114 @@
+package kmstest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest/internal/model"
+)
+
+// face is one listening address: a region's http or https gateway, or an instance. Every face has a port of its own, because the instance
+// SDK pools its transports by address for the whole process, whatever CA or certificate comes with them.
+type face struct {
+	cloud *Cloud
+	door  model.Door
+	addr  string
+	ca    *authority // nil: plain http
+
+	server *http.Server
+	served sync.WaitGroup
+
+	opened     atomic.Int64
+	handshakes atomic.Int64
+}
+
+// openFace listens on a free port. Cloud.mu must be held.
+func (c *Cloud) openFace(door model.Door, ca *authority) (*face, error) {
+	if c.closed {
+		return nil, errors.New("kmstest: the cloud is closed")
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(c.config.Host, "0"))
+	if err != nil {
+		return nil, err
+	}
+	f := &face{cloud: c, door: door, addr: l.Addr().String(), ca: ca}
+	f.server = &http.Server{
+		Handler:           f,
+		ReadHeaderTimeout: 30 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0), // failed handshakes are wanted here
+		ConnState:         f.watch,
+		Protocols:         new(http.Protocols),
+	}
+	f.server.Protocols.SetHTTP1(true) // the instance gateway is never spoken to in HTTP/2
+	if ca != nil {
+		l = tls.NewListener(l, f.tlsConfig())
+	}
+	c.faces = append(c.faces, f)
+	f.served.Go(func() { f.server.Serve(l) })
+	return f, nil
+}
+
+func (f *face) tlsConfig() *tls.Config {
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if f.cloud.faults.wrongCertificate(f) {
+				return f.strangeCertificate()
+			}
+			return &f.ca.server, nil
+		},
+		VerifyConnection: func(tls.ConnectionState) error {
+			f.handshakes.Add(1)
+			return nil
+		},
+	}
+	if f.door.Instance != nil {
+		// The real gateway lets the client offer its certificate and judges the signature, not the certificate.
+		config.ClientAuth = tls.RequestClientCert
+	}
+	return config
+}
+
+// strangeCertificate is signed by a CA that no client trusts.
+func (f *face) strangeCertificate() (*tls.Certificate, error) {
+	a, err := newAuthority("stranger", net.ParseIP(f.cloud.config.Host))
+	if err != nil {
+		return nil, err
+	}
+	return &a.server, nil
+}
+
+func (f *face) watch(_ net.Conn, s http.ConnState) {
+	if s == http.StateNew {
+		f.opened.Add(1)
+	}
+}
+
+// close drops every connection at once: nobody waits for a fake's farewell.
+func (f *face) close() error {
+	err := f.server.Close()
+	f.served.Wait()
+	return err
+}
+
+// shutdownContext ends when the client goes away or the cloud is closed.
+func (f *face) shutdownContext(r *http.Request) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(r.Context())
+	go func() {
+		select {
+		case <-f.cloud.done:
+		case <-ctx.Done():
+		}
+		cancel()
+	}()
+	return ctx, cancel
+}

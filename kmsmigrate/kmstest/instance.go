@@ -1,0 +1,56 @@
+package kmstest
+
+import (
+	"fmt"
+	"net"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest/internal/model"
+)
+
+// InstanceSpec says what instance to buy. The zero value is a software instance.
+type InstanceSpec struct {
+	Name     string
+	Hardware bool
+}
+
+// Instance is a dedicated KMS 3.0 instance. It speaks two protocols on one TLS address: protobuf with a ClientKey, and RPC with the account's
+// access key.
+type Instance struct {
+	ID   string
+	Addr string // host:port
+
+	cloud  *Cloud
+	region *Region
+	model  *model.Instance
+	ca     *authority
+}
+
+// CreateInstance buys an instance and opens its port.
+func (r *Region) CreateInstance(spec InstanceSpec) (*Instance, error) {
+	kind := model.Software
+	if spec.Hardware {
+		kind = model.Hardware
+	}
+	ca, err := newAuthority("kms instance", net.ParseIP(r.cloud.config.Host))
+	if err != nil {
+		return nil, fmt.Errorf("kmstest: certificate of an instance: %w", err)
+	}
+	r.cloud.mu.Lock()
+	defer r.cloud.mu.Unlock()
+	i := &Instance{cloud: r.cloud, region: r, model: r.model.NewInstance(kind, spec.Name), ca: ca}
+	f, err := r.cloud.openFace(i.model.Door(), ca)
+	if err != nil {
+		return nil, fmt.Errorf("kmstest: instance: %w", err)
+	}
+	i.ID, i.Addr = i.model.ID, f.addr
+	return i, nil
+}
+
+// CA is the PEM certificate of the instance's private authority, as GetKmsInstance returns it.
+func (i *Instance) CA() []byte { return append([]byte(nil), i.ca.pem...) }
+
+// Match selects requests to this instance, by either face.
+func (i *Instance) Match() Match { return Match{Region: i.region.ID, Instance: i.ID} }
+
+// CreateKey makes a key in the instance.
+func (i *Instance) CreateKey(spec KeySpec) (*Key, error) { return createIn(i.region, i, spec) }

@@ -1,0 +1,151 @@
+package kmstest
+
+import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest/internal/model"
+)
+
+// maxSkew is how far a client's clock may be off.
+const maxSkew = 15 * time.Minute
+
+// credential is an access key, or a temporary one of STS, which has a token.
+type credential struct {
+	id, secret, token string
+}
+
+func (c *Cloud) credential(id string) (credential, *model.Error) {
+	if id == "" {
+		return credential{}, model.MissingParameter("AccessKeyId")
+	}
+	v, ok := c.credentials.Load(id)
+	if !ok {
+		return credential{}, &model.Error{Status: http.StatusNotFound, Code: "InvalidAccessKeyId.NotFound",
+			Message: "The Access Key ID provided does not exist in our records."}
+	}
+	return v.(credential), nil
+}
+
+func badSignature() *model.Error {
+	return &model.Error{Status: http.StatusBadRequest, Code: "IncompleteSignature",
+		Message: "The request signature does not conform to Aliyun standards."}
+}
+
+func badTimestamp() *model.Error {
+	return &model.Error{Status: http.StatusBadRequest, Code: "IllegalTimestamp",
+		Message: `The input parameter "Timestamp" that is mandatory for processing this request is not supplied.`}
+}
+
+// authenticate checks the signature, whichever of the two kinds it is.
+func (c *rpcCall) authenticate() *model.Error {
+	if c.broken != nil {
+		return c.broken
+	}
+	var who credential
+	var err *model.Error
+	if isACS3(c.x.http) {
+		who, err = c.authenticateACS3()
+	} else {
+		who, err = c.authenticateHMACSHA1()
+	}
+	if err != nil {
+		return err
+	}
+	c.x.record.AccessKeyID = who.id
+	return nil
+}
+
+// authenticateHMACSHA1 is signature version 1.0: everything but the signature is signed, empty values too. A nonce is optional: the Node
+// SDK of KMS sends none.
+func (c *rpcCall) authenticateHMACSHA1() (credential, *model.Error) {
+	p := c.params
+	for _, name := range []string{"AccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "Version"} {
+		if _, err := p.need(name); err != nil {
+			return credential{}, err
+		}
+	}
+	switch {
+	case p["SignatureMethod"] != "HMAC-SHA1":
+		return credential{}, model.InvalidParameter("SignatureMethod")
+	case p["SignatureVersion"] != "1.0":
+		return credential{}, model.InvalidParameter("SignatureVersion")
+	case p["Version"] != apiVersion:
+		return credential{}, model.InvalidParameter("Version")
+	case !inTime(p["Timestamp"]):
+		return credential{}, badTimestamp()
+	}
+	who, err := c.x.face.cloud.credential(p["AccessKeyId"])
+	if err != nil {
+		return credential{}, err
+	}
+	if err := who.checkToken(p["SecurityToken"]); err != nil {
+		return credential{}, err
+	}
+	given, derr := base64.StdEncoding.DecodeString(p["Signature"])
+	mac := hmac.New(sha1.New, []byte(who.secret+"&"))
+	mac.Write([]byte(stringToSign(c.x.http.Method, p)))
+	if derr != nil || !hmac.Equal(given, mac.Sum(nil)) {
+		return credential{}, badSignature()
+	}
+	return who, nil
+}
+
+func (who credential) checkToken(token string) *model.Error {
+	if token == who.token {
+		return nil
+	}
+	return &model.Error{Status: http.StatusBadRequest, Code: "InvalidSecurityToken.MismatchWithAccessKey",
+		Message: "The specified SecurityToken is mismatch with the AccessKey."}
+}
+
+// inTime takes timestamps with seconds and with milliseconds.
+func inTime(stamp string) bool {
+	t, err := time.Parse("2006-01-02T15:04:05Z", stamp) // also accepts a fraction after the seconds
+	return err == nil && time.Since(t).Abs() <= maxSkew
+}
+
+// stringToSign is METHOD&%2F& and the encoded, sorted query.
+func stringToSign(method string, p params) string {
+	names := make([]string, 0, len(p))
+	size := 0
+	for name, value := range p {
+		if name != "Signature" {
+			names = append(names, name)
+			size += len(name) + len(value) + 2
+		}
+	}
+	slices.Sort(names)
+	query := make([]byte, 0, 2*size)
+	for i, name := range names {
+		if i > 0 {
+			query = append(query, '&')
+		}
+		query = appendEscaped(query, name)
+		query = append(query, '=')
+		query = appendEscaped(query, p[name])
+	}
+	out := make([]byte, 0, len(method)+5+2*len(query))
+	out = append(out, method...)
+	out = append(out, "&%2F&"...)
+	return string(appendEscaped(out, string(query)))
+}
+
+// appendEscaped percent-encodes as RFC 3986 has it: a space is %20, an asterisk %2A, a tilde stays.
+func appendEscaped(out []byte, s string) []byte {
+	const hexDigits = "0123456789ABCDEF"
+	for i := range len(s) {
+		b := s[i]
+		if 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || strings.IndexByte("-_.~", b) >= 0 {
+			out = append(out, b)
+		} else {
+			out = append(out, '%', hexDigits[b>>4], hexDigits[b&15])
+		}
+	}
+	return out
+}
