@@ -1,0 +1,34 @@
+// Package alikms makes [kmsmigrate.Key]s of the two kinds of Alibaba Cloud KMS endpoint.
+//
+// A [Gateway] speaks the KMS OpenAPI: to the shared gateway of a region, public or VPC, and to the RPC face of a KMS
+// instance with its private CA. An [Instance] speaks the protobuf API of a KMS instance with a ClientKey. Two calls do it,
+// one for the endpoint and one for the key:
+//
+//	gateway, err := alikms.NewGateway(alikms.GatewayConfig{Region: "cn-hangzhou", AccessKeyID: id, AccessKeySecret: secret})
+//	old, err := gateway.Key("alias/customers")
+//
+// # What crosses the wire
+//
+// Signatures and codecs are those of the official SDKs; the HTTP underneath is our own, because the SDKs' transports
+// cannot be cancelled, race, leak connections and print plaintext in their errors. Calls go over TLS 1.2 or later, time out
+// after 10 seconds unless told otherwise, end when their context does, and are repeated only where that can help.
+//
+// Ciphertext is the raw form of the OpenAPI's CiphertextBlob everywhere. An Instance calls AdvanceEncrypt and
+// AdvanceDecrypt, so that a ciphertext names its key version and rotation takes effect, and adds or strips the three bytes
+// 24 00 02 that they put in front. Plaintext is exact: an Instance takes any bytes; a Gateway sends the plaintext as the
+// string that it is, as the SDKs do, and refuses what is not UTF-8. Nothing guesses base64.
+//
+// # Hardware instances
+//
+// Alibaba documents Advance* for software instances only. For keys of a hardware instance use a Gateway on the instance's
+// RPC face: Endpoint is the instance's host and CAPEM its private CA. It needs instance image 3.0.0 or later and a RAM
+// access key. [FormMigrationHeader] is the older way on the protobuf face. The form is configuration; it is never chosen
+// because a call failed.
+//
+// # Whose ciphertext
+//
+// Decrypt takes no key id and opens whatever the account and region can, so a Key checks the key that the answer names:
+// another one is [kmsmigrate.ErrForeign]. Owns tells from the version id that a ciphertext begins with. For keys of KMS
+// 3.0 the id itself tells. Others come from GatewayConfig.Versions, from ListKeyVersions where that is permitted, and from
+// every decryption that succeeded; never from one that failed.
+package alikms

@@ -1,0 +1,207 @@
+package alikms
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"unicode"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+)
+
+// failure stands in the Err of a *kmsmigrate.Error. It prints the sentinel and some words of ours, and keeps what errors.As may
+// look for behind it, because the texts of those are not ours.
+type failure struct {
+	sentinel error
+	text     string
+	behind   []error
+}
+
+func (f *failure) Error() string {
+	switch {
+	case f.text == "":
+		return f.sentinel.Error()
+	case f.sentinel == nil:
+		return f.text
+	default:
+		return f.sentinel.Error() + ": " + f.text
+	}
+}
+
+func (f *failure) Unwrap() []error {
+	if f.sentinel == nil {
+		return f.behind
+	}
+	return append([]error{f.sentinel}, f.behind...)
+}
+
+// DefaultForeignCodes returns the error codes of Decrypt that are taken to mean that the ciphertext is another key's.
+// Alibaba documents none for it: the not-found codes are what an unknown key version is believed to get, and the two for
+// invalid parameters are believed to be shared with corrupt ciphertext and a wrong encryption context. Taking one of those
+// for "not mine" costs a call to the other side, whose answer then stands beside this one in the error.
+func DefaultForeignCodes() []string {
+	return []string{"Forbidden.KeyNotFound", "Forbidden.KeyVersionNotFound", "InvalidParameter", "InvalidParam"}
+}
+
+// report is what a service's error answer says, in any of its formats, checked and redacted.
+type report struct {
+	code, message, requestID, hostID, recommend string
+}
+
+// class returns the sentinel of an error answer and whether the same call can succeed later. The code goes before the
+// status: the not-found codes are called Forbidden.… and come with 404, and throttling comes with 400 or 429.
+func class(code string, status int) (sentinel error, retryable bool) {
+	switch {
+	case code == "Rejected.Throttling" || strings.HasPrefix(code, "Throttling"):
+		return kmsmigrate.ErrThrottled, true
+	case code == "InternalFailure" || code == "InternalError" || strings.HasPrefix(code, "ServiceUnavailable") || strings.HasPrefix(code, "SerivceUnavailable"):
+		return kmsmigrate.ErrUnavailable, true
+	case strings.HasSuffix(code, "NotFound") && strings.HasPrefix(code, "Forbidden."):
+		return kmsmigrate.ErrNoKey, false
+	case strings.HasPrefix(code, "Forbidden.OnlySymmetricKey"):
+		return kmsmigrate.ErrInvalid, false
+	case strings.HasPrefix(code, "Forbidden"), strings.HasPrefix(code, "InvalidAccessKeyId"), strings.HasPrefix(code, "InvalidSecurityToken"),
+		strings.HasPrefix(code, "Signature"), strings.HasPrefix(code, "InvalidTimeStamp"), strings.HasPrefix(code, "AccessDenied"), strings.HasPrefix(code, "NoPermission"):
+		return kmsmigrate.ErrDenied, false
+	}
+	switch code {
+	case "Rejected.Disabled", "Rejected.PendingDeletion", "Rejected.PendingImport", "Rejected.Unavailable", "Rejected.StateModifiedFailed":
+		return kmsmigrate.ErrKeyState, false
+	case "Unauthorized", "IncompleteSignature", "IllegalTimestamp", "RequestTimeTooSkewed", "MissingSecurityToken":
+		return kmsmigrate.ErrDenied, false
+	}
+	switch {
+	case status == http.StatusTooManyRequests:
+		return kmsmigrate.ErrThrottled, true
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return kmsmigrate.ErrDenied, false
+	case status >= 500:
+		return kmsmigrate.ErrUnavailable, true
+	case status >= 400 && (code != "" || status == http.StatusRequestEntityTooLarge):
+		return kmsmigrate.ErrInvalid, false
+	default:
+		// A redirect, a load balancer's page: nothing that a KMS says.
+		return kmsmigrate.ErrBadAnswer, false
+	}
+}
+
+// connection explains an error of the transport without quoting it: net/http puts what the server sent, and what a proxy
+// is called, into some of its texts.
+func connection(ctx context.Context, err error) (f *failure, retryable bool) {
+	f = &failure{sentinel: kmsmigrate.ErrUnavailable}
+	var dns *net.DNSError
+	var op *net.OpError
+	var verify *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	switch {
+	case ctx.Err() != nil:
+		return done(ctx), false
+	case errors.Is(err, errClosed):
+		return &failure{sentinel: kmsmigrate.ErrInvalid, text: errClosed.Error()}, false
+	case errors.Is(err, errTooLarge):
+		return &failure{sentinel: kmsmigrate.ErrBadAnswer, text: errTooLarge.Error()}, false
+	case errors.As(err, &unknown):
+		f.text = "the server's certificate is of an unknown authority: is CAPEM the CA of this instance?"
+		f.behind = []error{unknown}
+		return f, false
+	case errors.As(err, &verify):
+		f.text = "the server's certificate is not valid for this endpoint"
+		return f, false
+	case errors.As(err, &record):
+		f.text = "the server does not speak TLS on this port"
+		return f, false
+	case errors.As(err, &alert):
+		f.text = "the TLS handshake failed: " + alert.Error()
+		return f, false
+	case errors.As(err, &dns):
+		f.text = "the host name cannot be resolved"
+		return f, !dns.IsNotFound
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		f.text = "the connection ended before the answer"
+	case errors.As(err, &op) && op.Op == "dial":
+		f.text = "no connection" + reason(op)
+	case errors.As(err, &op):
+		f.text = "the connection broke before the answer" + reason(op)
+	case timedOut(err):
+		f.text = "no connection in time"
+	default:
+		f.text = "the connection failed before the answer"
+	}
+	return f, true
+}
+
+func reason(op *net.OpError) string {
+	if op.Timeout() {
+		return " in time"
+	}
+	var errno interface {
+		error
+		Temporary() bool
+	}
+	if errors.As(op.Err, &errno) {
+		return ": " + errno.Error()
+	}
+	return ""
+}
+
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// done is the failure of a call whose context ended.
+func done(ctx context.Context) *failure {
+	err := ctx.Err()
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &failure{sentinel: kmsmigrate.ErrUnavailable, text: "no answer in time", behind: []error{err}}
+	}
+	return &failure{text: "the call was cancelled", behind: []error{err}}
+}
+
+// secrets are the values of one request that no error may show.
+type secrets []string
+
+// show returns text of a server if it is safe to show, and nothing otherwise. A service that refuses a signature quotes
+// the string to sign, which holds the whole request in two layers of escapes, so texts with escapes are out at once.
+func (s secrets) show(text string) string {
+	const most = 300
+	if text == "" || len(text) > most || strings.ContainsAny(text, `%&\`) || strings.Contains(text, "://") || strings.ContainsFunc(text, unicode.IsControl) {
+		return ""
+	}
+	folded := strings.ToLower(text)
+	for _, secret := range s {
+		if secret == "" {
+			continue
+		}
+		for _, form := range [...]string{secret, base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret))} {
+			if strings.Contains(folded, strings.ToLower(form)) {
+				return ""
+			}
+		}
+	}
+	return text
+}
+
+// token is show for codes and ids, which are short and plain.
+func (s secrets) token(text string) string {
+	const most = 80
+	odd := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
+	}
+	if len(text) > most || strings.ContainsFunc(text, odd) {
+		return ""
+	}
+	return s.show(text)
+}
+
+func (s secrets) redact(r report) report {
+	return report{code: s.token(r.code), requestID: s.token(r.requestID), message: s.show(r.message), hostID: s.show(r.hostID), recommend: ""}
+}
