@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# Private MariaDB and PostgreSQL servers for the tests, on loopback, with their data in a temporary directory.
+#
+#   eval "$(.ci/databases.sh start)"   installs what is missing (Debian, root), starts both, exports the two DSNs
+#   .ci/databases.sh stop              stops them and removes their data
+#
+# KEYHAUL_DATABASES is the directory that holds them (default: keyhaul-databases in TMPDIR).
+set -euo pipefail
+
+home=${KEYHAUL_DATABASES:-${TMPDIR:-/tmp}/keyhaul-databases}
+# Below 32768, where outgoing connections take their ports.
+postgres_ports=$(seq 25432 25452)
+mariadb_ports=$(seq 23306 23326)
+
+say() { echo "databases: $*" >&2; }
+
+pg_bin() { find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1; }
+maria_bin() { command -v mariadbd || { [ -x /usr/sbin/mariadbd ] && echo /usr/sbin/mariadbd; } || true; }
+
+install_missing() {
+	local packages=()
+	[ -n "$(maria_bin)" ] || packages+=(mariadb-server)
+	[ -n "$(pg_bin)" ] || packages+=(postgresql)
+	[ ${#packages[@]} -gt 0 ] || return 0
+	say "installing ${packages[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -qq >&2
+	# Keep the packages from starting servers of their own: ours are the only ones that are needed.
+	local policy=/usr/sbin/policy-rc.d made=
+	if [ ! -e $policy ]; then
+		printf '#!/bin/sh\nexit 101\n' >$policy
+		chmod 755 $policy
+		made=yes
+	fi
+	apt-get install -y -qq --no-install-recommends "${packages[@]}" >&2
+	[ -z "$made" ] || rm -f $policy
+}
+
+free_port() {
+	local port
+	for port in "$@"; do
+		if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+			echo "$port"
+			return
+		fi
+	done
+	say "no free port among $*"
+	return 1
+}
+
+# wait_for NAME COMMAND... runs the command until it succeeds, for a minute.
+wait_for() {
+	local name=$1
+	shift
+	for _ in $(seq 300); do
+		if "$@" >/dev/null 2>&1; then return; fi
+		sleep 0.2
+	done
+	say "$name does not answer; the end of its log:"
+	tail -n 20 "$home/$name.log" >&2 || true
+	return 1
+}
+
+as() { # as USER COMMAND...
+	local user=$1
+	shift
+	if [ "$(id -un)" = "$user" ]; then "$@"; else runuser -u "$user" -- "$@"; fi
+}
+
+start_postgres() {
+	local bin port dir=$home/postgres
+	bin=$(pg_bin)
+	port=$(free_port $postgres_ports)
+	install -d -o postgres -g postgres -m 700 "$dir"
+	(cd "$dir" && as postgres "$bin/initdb" -D "$dir/data" -U keyhaul --auth=trust --encoding=UTF8 --locale=C.UTF-8 >"$dir/initdb.log" 2>&1) ||
+		{ cat "$dir/initdb.log" >&2; return 1; }
+	touch "$home/postgres.log" && chown postgres "$home/postgres.log"
+	(cd "$dir" && as postgres "$bin/pg_ctl" -D "$dir/data" -l "$home/postgres.log" -w -t 60 -o \
+		"-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$dir -c fsync=off -c synchronous_commit=off -c max_connections=200" \
+		start >/dev/null 2>&1) || { tail -n 20 "$home/postgres.log" >&2; return 1; }
+	wait_for postgres "$bin/pg_isready" -h 127.0.0.1 -p "$port"
+	echo "export KEYHAUL_POSTGRES_DSN='postgres://keyhaul@127.0.0.1:$port/postgres?sslmode=disable'" >>"$home/env"
+}
+
+start_mariadb() {
+	local port dir=$home/mariadb
+	port=$(free_port $mariadb_ports)
+	install -d -o mysql -g mysql -m 700 "$dir"
+	touch "$home/mariadb.log" && chown mysql "$home/mariadb.log"
+	mariadb-install-db --no-defaults --user=mysql --datadir="$dir/data" --auth-root-authentication-method=normal --skip-test-db \
+		>"$dir/install.log" 2>&1 || { cat "$dir/install.log" >&2; return 1; }
+	# No output of it may hold on to ours, or the caller's $(...) would wait for the server to end.
+	setsid "$(maria_bin)" --no-defaults --user=mysql --datadir="$dir/data" --socket="$dir/sock" --pid-file="$dir/pid" \
+		--bind-address=127.0.0.1 --port="$port" --skip-name-resolve --innodb-flush-log-at-trx-commit=0 --max-connections=300 \
+		--character-set-server=utf8mb4 --collation-server=utf8mb4_general_ci --log-error="$home/mariadb.log" \
+		</dev/null >/dev/null 2>&1 &
+	wait_for mariadb mariadb-admin --no-defaults --socket="$dir/sock" -u root ping
+	mariadb --no-defaults --socket="$dir/sock" -u root -e "
+		CREATE DATABASE keyhaul;
+		CREATE USER keyhaul@'127.0.0.1' IDENTIFIED BY 'keyhaul';
+		GRANT ALL ON *.* TO keyhaul@'127.0.0.1';"
+	echo "export KEYHAUL_MYSQL_DSN='keyhaul:keyhaul@tcp(127.0.0.1:$port)/keyhaul?parseTime=true'" >>"$home/env"
+}
+
+start() {
+	if [ -e "$home/env" ]; then
+		say "already started"
+		cat "$home/env"
+		return
+	fi
+	[ "$(id -u)" = 0 ] || { say "must be root"; return 1; }
+	install_missing
+	mkdir -p "$home"
+	chmod 755 "$home"
+	trap 'stop; echo false' EXIT # so that eval fails where we did
+	start_postgres
+	start_mariadb
+	trap - EXIT
+	cat "$home/env"
+}
+
+stop() {
+	[ -d "$home" ] || return 0
+	if [ -d "$home/postgres/data" ]; then
+		(cd "$home/postgres" && as postgres "$(pg_bin)/pg_ctl" -D "$home/postgres/data" -m immediate -w stop >/dev/null 2>&1) || true
+	fi
+	if [ -s "$home/mariadb/pid" ]; then
+		local pid
+		pid=$(cat "$home/mariadb/pid")
+		kill "$pid" 2>/dev/null || true
+		for _ in $(seq 100); do
+			kill -0 "$pid" 2>/dev/null || break
+			sleep 0.1
+		done
+	fi
+	rm -rf "$home"
+}
+
+case "${1:-}" in
+start) start ;;
+stop) stop ;;
+*)
+	echo "usage: $0 start|stop" >&2
+	exit 2
+	;;
+esac

@@ -1,0 +1,142 @@
+package rekey
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Report is what a sweep did.
+type Report struct {
+	Started  time.Time `json:"started"`
+	Ended    time.Time `json:"ended"`    // zero while it runs
+	Complete bool      `json:"complete"` // it came to the end of its range
+
+	Scanned     int64 `json:"scanned"`     // records read, not counting empty ones; the sum of the next six
+	Unfinished  int64 `json:"unfinished"`  // read, and not finished: under way, or cut off by a stop
+	AlreadyNew  int64 `json:"already_new"` // needed nothing
+	Renewed     int64 `json:"renewed"`     // swapped
+	Conflicts   int64 `json:"conflicts"`   // somebody else wrote meanwhile; what they wrote stays
+	Busy        int64 `json:"busy"`        // stayed locked, and were left as they are
+	Quarantined int64 `json:"quarantined"` // could not be renewed, and were left as they are
+
+	Trials  int64 `json:"trials"`  // of AlreadyNew: those whose header did not tell, so that a KMS call had to
+	Empty   int64 `json:"empty"`   // records that hold nothing (NULL, zero bytes)
+	Retries int64 `json:"retries"` // tries that failed for reasons that say nothing of the record
+
+	Reasons map[string]int64 `json:"reasons,omitempty"`          // Quarantined by reason
+	List    []Quarantined    `json:"quarantined_list,omitempty"` // the first of them, up to Options.ListQuarantined
+
+	After string `json:"after,omitempty"` // every record up to this id is finished
+	// CheckpointErr is why the checkpoint could not be saved the last time; the sweep does not stop for it.
+	CheckpointErr string `json:"checkpoint_error,omitempty"`
+}
+
+// Quarantined is a record that could not be renewed. It is as it was.
+type Quarantined struct {
+	ID     string    `json:"id"`
+	Reason string    `json:"reason"` // one of the Reason constants, or the Codec's own
+	Err    string    `json:"error"`
+	At     time.Time `json:"at"`
+}
+
+// report is a Report that many goroutines write.
+type report struct {
+	started    time.Time
+	nScanned   atomic.Int64
+	nUnneeded  atomic.Int64
+	nRenewed   atomic.Int64
+	nConflicts atomic.Int64
+	nBusy      atomic.Int64
+	nTrials    atomic.Int64
+	nEmpty     atomic.Int64
+	nRetries   atomic.Int64
+	lastNano   atomic.Int64 // when the last record was renewed
+
+	mu      sync.Mutex
+	ended   time.Time
+	whole   bool
+	held    int64
+	reasons map[string]int64
+	list    []Quarantined
+	limit   int
+	saveErr string
+}
+
+func (r *report) begin(limit int) {
+	r.started, r.limit, r.reasons = time.Now(), limit, map[string]int64{}
+}
+
+func (r *report) scanned()  { r.nScanned.Add(1) }
+func (r *report) empty()    { r.nEmpty.Add(1) }
+func (r *report) retry()    { r.nRetries.Add(1) }
+func (r *report) conflict() { r.nConflicts.Add(1) }
+func (r *report) busy()     { r.nBusy.Add(1) }
+
+// alreadyNew counts a record that needs nothing: told from its header, or by a trial after it was counted as scanned.
+func (r *report) alreadyNew(fromHeader bool) {
+	r.nUnneeded.Add(1)
+	if fromHeader {
+		r.nScanned.Add(1)
+	} else {
+		r.nTrials.Add(1)
+	}
+}
+
+func (r *report) renewed() {
+	r.nRenewed.Add(1)
+	r.lastNano.Store(time.Now().UnixNano())
+}
+
+// renewedSince reports whether any record was renewed after t.
+func (r *report) renewedSince(t time.Time) bool { return r.lastNano.Load() > t.UnixNano() }
+
+func (r *report) quarantine(q Quarantined) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held++
+	r.reasons[q.Reason]++
+	if len(r.list) < r.limit {
+		r.list = append(r.list, q)
+	}
+}
+
+func (r *report) checkpointed(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.saveErr = ""
+	if err != nil {
+		r.saveErr = err.Error()
+	}
+}
+
+func (r *report) end(complete bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended, r.whole = time.Now(), complete
+}
+
+// counts returns the numbers without the list.
+func (r *report) counts(after string) Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := Report{
+		Started: r.started, Ended: r.ended, Complete: r.whole,
+		AlreadyNew: r.nUnneeded.Load(), Renewed: r.nRenewed.Load(), Conflicts: r.nConflicts.Load(), Busy: r.nBusy.Load(),
+		Quarantined: r.held, Trials: r.nTrials.Load(), Empty: r.nEmpty.Load(), Retries: r.nRetries.Load(),
+		Reasons: maps.Clone(r.reasons), After: after, CheckpointErr: r.saveErr,
+	}
+	c.Scanned = r.nScanned.Load() // read last: a record is counted as scanned before it is anything else
+	c.Unfinished = max(0, c.Scanned-c.AlreadyNew-c.Renewed-c.Conflicts-c.Busy-c.Quarantined)
+	return c
+}
+
+func (r *report) snapshot(after string) Report {
+	c := r.counts(after)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.List = slices.Clone(r.list)
+	return c
+}

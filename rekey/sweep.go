@@ -1,0 +1,239 @@
+package rekey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+)
+
+// Options tune a [Sweep]. The zero value is a sweep of everything, with reasonable bounds.
+type Options struct {
+	// Name says which sweep this is: "customers.secret". A checkpoint of another name is refused.
+	Name string
+	// Range is the part of the store to sweep. The zero value is all of it.
+	Range Range
+	// Workers is how many records are renewed at once. Zero means 16. The endpoints pace the KMS calls, so more workers
+	// than their rate asks for only wait.
+	Workers int
+	// InFlight and InFlightBytes bound the records that have been read and are not finished, and so the memory. Zero means
+	// 64 per worker, and 32 MiB.
+	InFlight      int
+	InFlightBytes int64
+	// Timeout bounds one try at one record. Zero means 30 seconds.
+	Timeout time.Duration
+	// Patience is how long the sweep goes on trying while nothing succeeds because a service or the store is down; then
+	// it stops with an error. Zero means 5 minutes. Denied permissions and disabled keys, which do not pass by
+	// themselves, are given 30 seconds at most.
+	Patience time.Duration
+	// Checkpoint keeps how far the sweep has come, every CheckpointEvery (zero: 5 seconds). The sweep is right without one:
+	// it only reads again what it has done already. Nil keeps none.
+	Checkpoint      Checkpoint
+	CheckpointEvery time.Duration
+	// Progress is told how far the sweep has come, every ProgressEvery (zero: one second) and at the end, by one goroutine.
+	Progress      func(Progress)
+	ProgressEvery time.Duration
+	// Quarantine is told of every record that cannot be renewed, as it is found, from several goroutines.
+	Quarantine func(Quarantined)
+	// ListQuarantined is how many quarantined records the Report lists; all are counted. Zero means 1000.
+	ListQuarantined int
+	// MaxInARow stops the sweep when that many records in a row were quarantined for one reason, without one that was
+	// renewed between them: then it is not the records that are wrong. Zero means 1000, negative means no limit.
+	MaxInARow int64
+}
+
+// Sweep reads every record of store and renews those that the old side still wraps. Records that need nothing cost no KMS
+// call. All its KMS calls are marked with [kmsmigrate.Background]. Records that share a wrapped data key are renewed
+// after the first of them, so that a Codec that remembers what it made of a wrapped key is asked once.
+//
+// A record that cannot be renewed is quarantined and the sweep goes on. The sweep stops, and can be started again at any
+// time, when ctx is done, when the phase does not rewrite ([kmsmigrate.ErrPhase], [kmsmigrate.ErrRetired]), when a
+// service or the store stays down for longer than Options.Patience, and after Options.MaxInARow. The Report is good also
+// when the error is not nil. A nil error means that every record was read; whether the old side is empty now is for
+// [TakeCensus] to say.
+func Sweep(ctx context.Context, codec Codec, store Store, o Options) (Report, error) {
+	s, err := newSweep(ctx, codec, store, o)
+	if err != nil {
+		return Report{}, err
+	}
+	defer s.stop(nil)
+	if err := s.resume(); err != nil {
+		return s.report.snapshot(s.after()), err
+	}
+	s.count()
+
+	var workers, reporter sync.WaitGroup
+	for range s.o.Workers {
+		workers.Go(s.work)
+	}
+	finished := make(chan struct{})
+	reporter.Go(func() { s.tell(finished) })
+
+	complete := s.read()
+	s.flying.Wait() // whoever is let go by another is sent to tasks by a worker
+	close(s.tasks)
+	workers.Wait()
+	close(finished)
+	reporter.Wait()
+
+	err = context.Cause(s.ctx)
+	s.report.end(complete && err == nil)
+	s.save(true)
+	s.progress()
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("rekey: the sweep was stopped before its end: %w", err)
+	}
+	return s.report.snapshot(s.after()), err
+}
+
+// sweep is one run of Sweep.
+type sweep struct {
+	ctx   context.Context // background; cancelled by stop
+	stop  context.CancelCauseFunc
+	codec Codec
+	store Store
+	o     Options
+
+	gate   gate
+	room   room
+	flying sync.WaitGroup // records in flight
+	tasks  chan *item
+	groups groups
+	mark   watermark
+	report report
+	dead   deadKeys
+	streak streak
+	total  int64  // records in the range, where the store can count
+	saved  string // the watermark that the checkpoint has
+}
+
+// item is one record on its way.
+type item struct {
+	rec   Record
+	group [32]byte          // zero: shares its wrapping with no other
+	key   kmsmigrate.KeyRef // that wraps it, as far as known
+	leads bool              // the first of its group
+	known bool              // its wrapped data key has been renewed
+	at    *step
+	bytes int64
+}
+
+func newSweep(ctx context.Context, codec Codec, store Store, o Options) (*sweep, error) {
+	switch {
+	case codec == nil:
+		return nil, fmt.Errorf("rekey: the Codec is nil: %w", kmsmigrate.ErrInvalid)
+	case store == nil:
+		return nil, fmt.Errorf("rekey: the Store is nil: %w", kmsmigrate.ErrInvalid)
+	case o.Workers < 0, o.InFlight < 0, o.InFlightBytes < 0, o.Timeout < 0, o.Patience < 0, o.CheckpointEvery < 0, o.ProgressEvery < 0, o.ListQuarantined < 0:
+		return nil, fmt.Errorf("rekey: a negative number in Options: %w", kmsmigrate.ErrInvalid)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	orDefault(&o.Workers, 16)
+	orDefault(&o.InFlight, 64*o.Workers)
+	orDefault(&o.InFlightBytes, 32<<20)
+	orDefault(&o.Timeout, 30*time.Second)
+	orDefault(&o.Patience, 5*time.Minute)
+	orDefault(&o.CheckpointEvery, 5*time.Second)
+	orDefault(&o.ProgressEvery, time.Second)
+	orDefault(&o.ListQuarantined, 1000)
+	if o.MaxInARow == 0 {
+		o.MaxInARow = 1000
+	}
+	s := &sweep{codec: codec, store: store, o: o}
+	s.ctx, s.stop = context.WithCancelCause(kmsmigrate.Background(ctx))
+	s.room = room{records: o.InFlight, bytes: o.InFlightBytes, freed: make(chan struct{}, 1)}
+	s.tasks = make(chan *item, o.InFlight) // so that nobody who holds a place ever waits to hand it on
+	s.groups.waiting = map[[32]byte][]*item{}
+	s.mark.after = o.Range.After
+	s.report.begin(o.ListQuarantined)
+	return s, nil
+}
+
+// read scans the store and hands out what is stale. It reports whether it came to the end.
+func (s *sweep) read() bool {
+	after := s.after()
+	for {
+		began := time.Now()
+		err := contained(func() error {
+			for rec, err := range s.store.Scan(s.ctx, Range{After: after, Through: s.o.Range.Through}) {
+				if err != nil {
+					return err
+				}
+				s.gate.open()
+				if err := s.take(rec); err != nil {
+					return err
+				}
+				after = rec.ID
+			}
+			return nil
+		})
+		if s.ctx.Err() != nil {
+			return false
+		}
+		if err == nil {
+			return true
+		}
+		if errors.Is(err, errPanic) || errors.Is(err, kmsmigrate.ErrInvalid) {
+			s.stop(err)
+			return false
+		}
+		// The scan goes on after the last record that it yielded.
+		s.report.retry()
+		if err := s.gate.fail(began, fmt.Errorf("reading the store: %w", err), s.o.Patience); err != nil {
+			s.stop(err)
+			return false
+		}
+		if s.gate.wait(s.ctx) != nil {
+			return false
+		}
+	}
+}
+
+// take looks at one record's header and queues it where it is stale.
+func (s *sweep) take(rec Record) error {
+	if rec.ID == "" {
+		return fmt.Errorf("rekey: the store yielded a record without an id: %w", kmsmigrate.ErrInvalid)
+	}
+	if len(rec.Value) == 0 {
+		s.report.empty()
+		s.mark.pass(rec.ID)
+		return nil
+	}
+	info, err := s.codec.Inspect(rec.Value)
+	if err != nil {
+		s.report.scanned()
+		s.quarantine(rec.ID, ReasonUnreadable, err)
+		s.mark.pass(rec.ID)
+		return s.ctx.Err()
+	}
+	it := &item{rec: rec, bytes: int64(len(rec.ID) + len(rec.Value))}
+	for _, c := range info.Copies {
+		if c.Side == kmsmigrate.SideNew {
+			s.report.alreadyNew(true)
+			s.streak.end()
+			s.mark.pass(rec.ID)
+			return nil
+		}
+		if it.group == ([32]byte{}) || c.Side == kmsmigrate.SideOld {
+			it.group, it.key = c.Group, c.Key
+		}
+	}
+	if err := s.room.take(s.ctx, it.bytes); err != nil {
+		return err
+	}
+	s.flying.Add(1)
+	s.report.scanned()
+	it.at = s.mark.start(rec.ID)
+	if s.groups.enter(it) {
+		s.tasks <- it
+	}
+	return nil
+}
+
+// after is the id up to which everything is finished.
+func (s *sweep) after() string { return s.mark.reached() }

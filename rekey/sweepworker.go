@@ -1,0 +1,205 @@
+package rekey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+)
+
+const (
+	badAnswers = 4                     // tries at a record whose answers cannot be right, before it is quarantined
+	busyTries  = 4                     // tries at a record that is locked, before it is left to who holds it
+	busyPause  = 20 * time.Millisecond // after the first; four times as long after each further one
+)
+
+// work renews records until there are no more.
+func (s *sweep) work() {
+	for it := range s.tasks {
+		if s.ctx.Err() == nil && s.renew(it) {
+			s.mark.finish(it.at)
+		}
+		for _, next := range s.groups.leave(it) {
+			s.tasks <- next
+		}
+		s.room.give(it.bytes)
+		s.flying.Done()
+	}
+}
+
+// renew does everything for one record. It returns false where the record is not finished because the sweep stops.
+func (s *sweep) renew(it *item) bool {
+	var bad, busy int
+	var since time.Time // of the first try in this outage
+	for {
+		if s.gate.wait(s.ctx) != nil {
+			return false
+		}
+		began := time.Now()
+		what, err := s.try(it)
+		if s.ctx.Err() != nil && err != nil {
+			return false
+		}
+		switch what {
+		case kindDone:
+			s.gate.open()
+			return true
+		case kindConflict:
+			s.gate.open()
+			s.streak.end()
+			s.report.conflict()
+			return true
+		case kindRecord:
+			s.gate.open()
+			s.quarantine(it.rec.ID, reasonOf(err), err)
+			return s.ctx.Err() == nil
+		case kindFatal:
+			s.stop(err)
+			return false
+		case kindBusy:
+			if busy++; busy == busyTries {
+				s.report.busy()
+				return true
+			}
+			if sleep(s.ctx, busyPause<<(2*(busy-1))) != nil {
+				return false
+			}
+		case kindOutage:
+			s.report.retry()
+			if errors.Is(err, kmsmigrate.ErrBadAnswer) {
+				if bad++; bad == badAnswers {
+					s.quarantine(it.rec.ID, ReasonBadAnswer, err)
+					return s.ctx.Err() == nil
+				}
+			}
+			if since.IsZero() {
+				since = began
+			}
+			if s.ofOneKey(it, err, since) {
+				s.quarantine(it.rec.ID, ReasonKeyDown, err)
+				return s.ctx.Err() == nil
+			}
+			if err := s.gate.fail(began, err, s.o.Patience); err != nil {
+				s.stop(err)
+				return false
+			}
+		}
+	}
+}
+
+// ofOneKey tells an outage of one key among several from one of everything: others were renewed while this one was
+// tried for as long as patience lasts. From then on records of that key are tried once, and do not hold up the rest.
+func (s *sweep) ofOneKey(it *item, err error, since time.Time) bool {
+	if it.key == (kmsmigrate.KeyRef{}) {
+		return false
+	}
+	if s.dead.has(it.key) {
+		return true
+	}
+	patience := s.o.Patience
+	if errors.Is(err, kmsmigrate.ErrDenied) || errors.Is(err, kmsmigrate.ErrKeyState) {
+		patience = min(patience, configPatience)
+	}
+	if time.Since(since) < patience || !s.report.renewedSince(since) {
+		return false
+	}
+	s.dead.add(it.key)
+	return true
+}
+
+// kindDone is what try returns for a record that is finished and counted.
+const kindDone kind = 255
+
+// try renews and swaps once.
+func (s *sweep) try(it *item) (kind, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.o.Timeout)
+	defer cancel()
+	var renewed kmsmigrate.Renewed
+	err := contained(func() (err error) {
+		renewed, err = s.codec.Renew(ctx, it.rec.Value, it.rec.Context)
+		return err
+	})
+	switch {
+	case errors.Is(err, errPanic):
+		return kindFatal, err
+	case err != nil:
+		return renewKind(err), err
+	}
+	it.known = true
+	if renewed.Ciphertext == nil {
+		s.report.alreadyNew(false)
+		s.streak.end()
+		return kindDone, nil
+	}
+	err = contained(func() error { return s.store.Swap(ctx, it.rec.ID, it.rec.Value, renewed.Ciphertext) })
+	switch {
+	case errors.Is(err, errPanic):
+		return kindFatal, err
+	case err != nil:
+		return swapKind(err), err
+	}
+	s.report.renewed()
+	s.streak.end()
+	return kindDone, nil
+}
+
+// quarantine reports a record that stays as it is, and stops the sweep where too many in a row do.
+func (s *sweep) quarantine(id, reason string, err error) {
+	q := Quarantined{ID: id, Reason: reason, Err: err.Error(), At: time.Now()}
+	s.report.quarantine(q)
+	if s.o.Quarantine != nil {
+		if err := contained(func() error { s.o.Quarantine(q); return nil }); err != nil {
+			s.stop(err)
+		}
+	}
+	if n := s.streak.add(reason); s.o.MaxInARow > 0 && n >= s.o.MaxInARow {
+		s.stop(fmt.Errorf("rekey: stopped after %d records in a row were quarantined (%s): it is not the records that are wrong; the last error: %w", n, reason, err))
+	}
+}
+
+// streak counts records in a row that were quarantined for one reason.
+type streak struct {
+	mu     sync.Mutex
+	reason string
+	n      int64
+}
+
+func (s *streak) add(reason string) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reason != reason {
+		s.reason, s.n = reason, 0
+	}
+	s.n++
+	return s.n
+}
+
+func (s *streak) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.n = 0
+}
+
+// deadKeys are keys that are down while others are not.
+type deadKeys struct {
+	mu   sync.Mutex
+	keys map[kmsmigrate.KeyRef]bool
+}
+
+func (d *deadKeys) has(key kmsmigrate.KeyRef) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.keys[key]
+}
+
+func (d *deadKeys) add(key kmsmigrate.KeyRef) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.keys == nil {
+		d.keys = map[kmsmigrate.KeyRef]bool{}
+	}
+	d.keys[key] = true
+}
