@@ -561,3 +561,52 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		require.ErrorContains(t, err, part)
 	}
 }
+
+// lister knows its versions only once it was refreshed.
+type lister struct {
+	kmsmigrate.Key
+	err       error
+	refreshed bool
+}
+
+func (l *lister) Refresh(context.Context) error {
+	l.refreshed = l.err == nil
+	return l.err
+}
+
+func (l *lister) Owns(blob []byte) (kmsmigrate.KeyRef, kmsmigrate.Ownership) {
+	if !l.refreshed {
+		return kmsmigrate.KeyRef{}, kmsmigrate.Unknown
+	}
+	return l.Key.Owns(blob)
+}
+
+func TestRefreshSavesTheTrials(t *testing.T) {
+	t.Parallel()
+	old, next := pair()
+	c := client(t, kmsmigrate.Rewrite, &lister{Key: old}, &lister{Key: next})
+	blob := encrypt(t, old, "x")
+	require.NoError(t, c.Refresh(t.Context()))
+	_, err := c.Open(t.Context(), blob, nil)
+	require.NoError(t, err)
+	require.Equal(t, [2]int64{0, 0}, calls(next))
+	info, err := c.Inspect(blob)
+	require.NoError(t, err)
+	require.Equal(t, kmsmigrate.SideOld, info.Copies[0].Side)
+}
+
+func TestRefreshWithoutPermissionIsNoError(t *testing.T) {
+	t.Parallel()
+	old, next := pair()
+	c := client(t, kmsmigrate.Rewrite, &lister{Key: old, err: kmsmigrate.ErrDenied}, next)
+	require.NoError(t, c.Refresh(t.Context()))
+	_, err := c.Open(t.Context(), encrypt(t, old, "x"), nil)
+	require.NoError(t, err, "it is tried instead")
+	c = client(t, kmsmigrate.Rewrite, &lister{Key: old, err: kmsmigrate.ErrUnavailable}, next)
+	err = c.Refresh(t.Context())
+	require.ErrorIs(t, err, kmsmigrate.ErrUnavailable)
+	require.ErrorContains(t, err, "old side")
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, c.Refresh(done), context.Canceled)
+}
