@@ -163,17 +163,36 @@ func checkHost(host string, plain bool) (shown string, err error) {
 	if n, err := strconv.Atoi(port); port != "" && (err != nil || n < 1 || n > 65535) {
 		return "", invalid("Endpoint %q has a port that is none", clip(host))
 	}
-	address, notIP := netip.ParseAddr(name)
-	if notIP != nil && !hostShape.MatchString(name) {
+	if _, notIP := netip.ParseAddr(name); notIP != nil && !hostShape.MatchString(name) {
 		return "", invalid("Endpoint %q is not host or host:port", clip(host))
 	}
-	if plain && !(notIP == nil && address.IsLoopback() || name == "localhost") {
+	if plain && !loopback(name) {
 		return "", invalid("PlainHTTP is for loopback addresses only, and %s is none: the KMS takes HTTPS alone", clip(name))
 	}
 	if port == "443" && !plain {
 		return name, nil
 	}
 	return host, nil
+}
+
+func loopback(name string) bool {
+	address, err := netip.ParseAddr(name)
+	return err == nil && address.IsLoopback() || name == "localhost"
+}
+
+// fakeCredentials begins the credentials that package kmstest makes up.
+const fakeCredentials = "KMSTEST"
+
+// refuseFake keeps credentials of a fake, and with them the data of a test, on this machine.
+func (e *endpoint) refuseFake(id string) error {
+	name, _, err := net.SplitHostPort(e.host)
+	if err != nil {
+		name = e.host
+	}
+	if strings.HasPrefix(id, fakeCredentials) && !loopback(name) {
+		return invalid("the credentials are of a fake KMS (package kmstest), and %s is not on this machine", clip(name))
+	}
+	return nil
 }
 
 // newEndpoint checks what both kinds of endpoint have in common.

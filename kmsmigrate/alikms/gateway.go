@@ -84,6 +84,9 @@ func NewGateway(cfg GatewayConfig) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.refuseFake(cfg.AccessKeyID); err != nil {
+		return nil, err
+	}
 	e.ref.Account, e.ref.Region, e.ref.Instance = cfg.Account, cfg.Region, cfg.Instance
 	e.sdkError = report.serverError
 	g := &Gateway{endpoint: e, config: cfg, lister: cfg.Directory}

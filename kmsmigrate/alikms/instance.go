@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -95,6 +96,9 @@ func NewInstance(cfg InstanceConfig) (*Instance, error) {
 	}
 	e, err := newEndpoint(cfg.Endpoint, cfg.PlainHTTP, roots, cfg.Limits, cfg.ForeignCodes)
 	if err != nil {
+		return nil, err
+	}
+	if err := e.refuseFake(strings.TrimPrefix(key.id, "KAAP.")); err != nil {
 		return nil, err
 	}
 	e.ref.Account, e.ref.Region, e.ref.Instance = cfg.Account, cfg.Region, cfg.Instance
