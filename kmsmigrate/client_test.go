@@ -598,12 +598,14 @@ func TestRefreshSavesTheTrials(t *testing.T) {
 func TestRefreshWithoutPermissionIsNoError(t *testing.T) {
 	t.Parallel()
 	old, next := pair()
-	c := client(t, kmsmigrate.Rewrite, &lister{Key: old, err: kmsmigrate.ErrDenied}, next)
-	require.NoError(t, c.Refresh(t.Context()))
-	_, err := c.Open(t.Context(), encrypt(t, old, "x"), nil)
-	require.NoError(t, err, "it is tried instead")
-	c = client(t, kmsmigrate.Rewrite, &lister{Key: old, err: kmsmigrate.ErrUnavailable}, next)
-	err = c.Refresh(t.Context())
+	for _, cannot := range []error{kmsmigrate.ErrDenied, kmsmigrate.ErrInvalid} {
+		c := client(t, kmsmigrate.Rewrite, &lister{Key: old, err: cannot}, next)
+		require.NoError(t, c.Refresh(t.Context()))
+		_, err := c.Open(t.Context(), encrypt(t, old, "x"), nil)
+		require.NoError(t, err, "it is tried instead")
+	}
+	c := client(t, kmsmigrate.Rewrite, &lister{Key: old, err: kmsmigrate.ErrUnavailable}, next)
+	err := c.Refresh(t.Context())
 	require.ErrorIs(t, err, kmsmigrate.ErrUnavailable)
 	require.ErrorContains(t, err, "old side")
 	done, cancel := context.WithCancel(t.Context())
