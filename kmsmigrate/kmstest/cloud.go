@@ -69,9 +69,11 @@ type Cloud struct {
 	credentials sync.Map // access key id -> credential
 	evidence    evidence
 	faults      faults
+	quotas      quotas
 
 	mu      sync.Mutex
 	regions map[string]*Region
+	cas     map[string]*authority // by instance id
 	faces   []*face
 	clients []*http.Transport
 	closed  bool
@@ -91,7 +93,7 @@ func Start(config Config) (*Cloud, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	c := &Cloud{config: config, regions: map[string]*Region{}, done: make(chan struct{})}
+	c := &Cloud{config: config, regions: map[string]*Region{}, cas: map[string]*authority{}, done: make(chan struct{})}
 	c.badBlob = config.BadInstanceCiphertext.model()
 	if c.badBlob == nil {
 		c.badBlob = invalidParam("CiphertextBlob")
@@ -140,6 +142,16 @@ func (c *Cloud) Now() time.Time { return c.config.Now().Add(time.Duration(c.offs
 
 // Advance moves the clock forward: rotations fall due, deletion windows end, ClientKeys expire. It does not sleep.
 func (c *Cloud) Advance(d time.Duration) { c.offset.Add(int64(d)) }
+
+// instanceCA is what GetKmsInstance returns as the chain of an instance.
+func (c *Cloud) instanceCA(id string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ca := c.cas[id]; ca != nil {
+		return string(ca.pem)
+	}
+	return ""
+}
 
 // Region opens the region with that id, such as cn-hangzhou, on first use, and returns the same one from then on.
 func (c *Cloud) Region(id string) (*Region, error) {

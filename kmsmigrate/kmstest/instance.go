@@ -43,6 +43,7 @@ func (r *Region) CreateInstance(spec InstanceSpec) (*Instance, error) {
 		return nil, fmt.Errorf("kmstest: instance: %w", err)
 	}
 	i.ID, i.Addr = i.model.ID, f.addr
+	r.cloud.cas[i.ID] = ca
 	return i, nil
 }
 

@@ -126,10 +126,19 @@ func on[In any, P interface {
 
 // protoOperations is every operation of the instance API. It is never written to.
 var protoOperations = map[string]protoOperation{
-	"Encrypt":                on(protoEncrypt),
-	"Decrypt":                on(protoDecrypt),
-	"GenerateDataKey":        on(protoGenerateDataKey),
-	"AdvanceEncrypt":         on(protoAdvanceEncrypt),
-	"AdvanceDecrypt":         on(protoAdvanceDecrypt),
-	"AdvanceGenerateDataKey": on(protoAdvanceGenerateDataKey),
+	"Encrypt":                             on(protoEncrypt),
+	"Decrypt":                             on(protoDecrypt),
+	"GenerateDataKey":                     on(protoGenerateDataKey),
+	"AdvanceEncrypt":                      on(protoAdvanceEncrypt),
+	"AdvanceDecrypt":                      on(protoAdvanceDecrypt),
+	"AdvanceGenerateDataKey":              on(protoAdvanceGenerateDataKey),
+	"Sign":                                on(protoSign),
+	"Verify":                              on(protoVerify),
+	"GetPublicKey":                        on(protoGetPublicKey),
+	"GenerateRandom":                      on(protoGenerateRandom),
+	"GetSecretValue":                      on(protoGetSecretValue),
+	"GenerateDataKeyPair":                 on(protoKeyPair),
+	"GenerateDataKeyPairWithoutPlaintext": on(protoKeyPairWithout),
+	"AdvanceGenerateDataKeyPair":          on(protoAdvanceKeyPair),
+	"AdvanceGenerateDataKeyPairWithoutPlaintext": on(protoAdvanceKeyPairWithout),
 }

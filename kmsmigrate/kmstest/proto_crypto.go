@@ -6,7 +6,6 @@ import (
 	"github.com/aliyun/alibabacloud-dkms-gcs-go-sdk/openapi-util/protobuf/api"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest/internal/material"
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest/internal/model"
 )
 
@@ -17,54 +16,29 @@ func protoEncrypt(c *protoCall, in *api.EncryptRequest) (proto.Message, *model.E
 	if len(in.Plaintext) == 0 {
 		return nil, model.MissingParameter("Plaintext")
 	}
-	s, err := c.sealInitial(in.KeyId, in.Algorithm, in.Iv, in.Plaintext, in.Aad)
+	r, err := c.door.Encrypt(model.Cipher{KeyRef: in.KeyId, VersionID: c.migrationVersion(), Algorithm: in.Algorithm, Padding: in.PaddingMode,
+		IV: in.Iv, Data: in.Plaintext, AAD: in.Aad})
 	if err != nil {
 		return nil, err
 	}
-	return &api.EncryptResponse{KeyId: s.KeyID, CiphertextBlob: s.Data, Iv: s.IV, RequestId: c.requestID(), Algorithm: model.AESGCM,
-		PaddingMode: in.PaddingMode}, nil
-}
-
-func (c *protoCall) sealInitial(keyRef, algorithm string, iv, plaintext, aad []byte) (model.Sealed, *model.Error) {
-	if algorithm != "" && algorithm != model.AESGCM {
-		return model.Sealed{}, model.InvalidParameter("Algorithm")
-	}
-	if len(iv) == 0 {
-		iv = nil
-	}
-	s, err := c.door.Seal(keyRef, model.Initial, iv, plaintext, aad)
-	if err == nil {
-		c.used(s.KeyID, s.VersionID)
-	}
-	return s, err
+	c.used(r.KeyID, r.VersionID)
+	return &api.EncryptResponse{KeyId: r.KeyID, CiphertextBlob: r.Data, Iv: r.IV, RequestId: c.requestID(), Algorithm: r.Algorithm,
+		PaddingMode: r.Padding}, nil
 }
 
 // protoDecrypt takes the key version from the migration header when there is one, and then needs no key id.
 func protoDecrypt(c *protoCall, in *api.DecryptRequest) (proto.Message, *model.Error) {
-	switch {
-	case len(in.CiphertextBlob) == 0:
+	if len(in.CiphertextBlob) == 0 {
 		return nil, model.MissingParameter("CiphertextBlob")
-	case len(in.Iv) == 0:
-		return nil, model.MissingParameter("Iv")
-	case len(in.Iv) != material.NonceSize:
-		return nil, model.InvalidParameter("Iv")
 	}
-	s := model.Sealed{IV: in.Iv, Data: in.CiphertextBlob}
-	var o model.Opened
-	var err *model.Error
-	if version := c.migrationVersion(); version != "" && in.KeyId == "" {
-		s.VersionID = version
-		o, err = c.door.Open(s, in.Aad)
-	} else {
-		o, err = c.door.OpenInitial(in.KeyId, s, in.Aad)
-	}
+	r, err := c.door.Decrypt(model.Cipher{KeyRef: in.KeyId, VersionID: c.migrationVersion(), Algorithm: in.Algorithm, Padding: in.PaddingMode,
+		IV: in.Iv, Data: in.CiphertextBlob, AAD: in.Aad})
 	if err != nil {
 		return nil, err
 	}
-	c.used(o.KeyID, o.VersionID)
-	c.plaintextOut(len(o.Plaintext))
-	return &api.DecryptResponse{KeyId: o.KeyID, Plaintext: o.Plaintext, RequestId: c.requestID(), Algorithm: model.AESGCM,
-		PaddingMode: in.PaddingMode}, nil
+	c.used(r.KeyID, r.VersionID)
+	c.plaintextOut(len(r.Data))
+	return &api.DecryptResponse{KeyId: r.KeyID, Plaintext: r.Data, RequestId: c.requestID(), Algorithm: r.Algorithm, PaddingMode: r.Padding}, nil
 }
 
 // protoGenerateDataKey wraps the data key's bytes, not their base64 text as the gateway does.
@@ -73,13 +47,25 @@ func protoGenerateDataKey(c *protoCall, in *api.GenerateDataKeyRequest) (proto.M
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.sealInitial(in.KeyId, in.Algorithm, nil, key, in.Aad)
+	r, err := c.sealInitial(in.KeyId, in.Algorithm, key, in.Aad)
 	if err != nil {
 		return nil, err
 	}
 	c.plaintextOut(len(key))
-	return &api.GenerateDataKeyResponse{KeyId: s.KeyID, Iv: s.IV, Plaintext: key, CiphertextBlob: s.Data, RequestId: c.requestID(),
-		Algorithm: model.AESGCM}, nil
+	return &api.GenerateDataKeyResponse{KeyId: r.KeyID, Iv: r.IV, Plaintext: key, CiphertextBlob: r.Data, RequestId: c.requestID(),
+		Algorithm: r.Algorithm}, nil
+}
+
+// sealInitial encrypts under the initial version of a symmetric key.
+func (c *protoCall) sealInitial(keyRef, algorithm string, plaintext, aad []byte) (model.CipherResult, *model.Error) {
+	if err := c.door.MustBeSymmetric(keyRef); err != nil {
+		return model.CipherResult{}, err
+	}
+	r, err := c.door.Encrypt(model.Cipher{KeyRef: keyRef, VersionID: c.migrationVersion(), Algorithm: algorithm, Data: plaintext, AAD: aad})
+	if err == nil {
+		c.used(r.KeyID, r.VersionID)
+	}
+	return r, err
 }
 
 func newRawKey(size int32) ([]byte, *model.Error) {
@@ -92,4 +78,13 @@ func newRawKey(size int32) ([]byte, *model.Error) {
 	key := make([]byte, size)
 	rand.Read(key)
 	return key, nil
+}
+
+func protoGenerateRandom(c *protoCall, in *api.GenerateRandomRequest) (proto.Message, *model.Error) {
+	if in.Length < 1 || in.Length > maxDataKey {
+		return nil, model.InvalidParameter("Length")
+	}
+	out := make([]byte, in.Length)
+	rand.Read(out)
+	return &api.GenerateRandomResponse{Random: out, RequestId: c.requestID()}, nil
 }

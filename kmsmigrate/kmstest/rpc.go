@@ -75,8 +75,11 @@ func (c *rpcCall) run() reply {
 	case !known:
 		return c.fail(&model.Error{Status: http.StatusNotFound, Code: "InvalidAction.NotFound",
 			Message: "Specified api is not found, please check your url and method."})
-	case c.door.Instance != nil && !op.business, c.door.Instance == nil && op.instanceOnly:
+	case c.door.Instance != nil && !op.business:
 		return c.fail(model.Unsupported())
+	}
+	if c.door.Instance == nil && !c.x.face.cloud.admits(c.door.Region.ID, op.class, c.action) {
+		return c.fail(model.Throttled())
 	}
 	dry, err := c.params.boolean("DryRun")
 	if err != nil {
@@ -112,32 +115,3 @@ func (c *rpcCall) plaintextIn(n int) {
 }
 
 func (c *rpcCall) plaintextOut(n int) { c.x.record.PlaintextOut += n }
-
-// operation is one action of the API.
-type operation struct {
-	do           func(*rpcCall) (stamped, *model.Error)
-	business     bool // served by the RPC face of an instance too
-	instanceOnly bool
-	dryRun       bool // has a DryRun parameter
-}
-
-// operations is every action there is. It is never written to.
-var operations = map[string]operation{
-	"Encrypt":                         {do: encrypt, business: true, dryRun: true},
-	"Decrypt":                         {do: decrypt, business: true, dryRun: true},
-	"GenerateDataKey":                 {do: generateDataKey, business: true, dryRun: true},
-	"GenerateDataKeyWithoutPlaintext": {do: generateDataKeyWithoutPlaintext, business: true, dryRun: true},
-	"AdvanceEncrypt":                  {do: advanceEncrypt, business: true},
-	"AdvanceDecrypt":                  {do: advanceDecrypt, business: true},
-	"AdvanceGenerateDataKey":          {do: advanceGenerateDataKey, business: true},
-
-	"CreateKey":       {do: createKey},
-	"DescribeKey":     {do: describeKey},
-	"ListKeys":        {do: listKeys},
-	"ListKeyVersions": {do: listKeyVersions},
-	"EnableKey":       {do: enableKey},
-	"DisableKey":      {do: disableKey},
-
-	"CreateAlias": {do: createAlias},
-	"ListAliases": {do: listAliases},
-}

@@ -29,7 +29,7 @@ func checkGCM(algorithm string, aad []byte) *Error {
 
 func (d Door) advanceAllowed(ref string) *Error {
 	c := d.Region.cloud
-	c.mu.RLock()
+	c.rlock()
 	defer c.mu.RUnlock()
 	k, err := d.key(ref)
 	switch {

@@ -34,8 +34,8 @@ func (d Door) CreateAlias(name, ref string) *Error {
 		return err
 	}
 	c := d.Region.cloud
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.lock()
+	defer c.unlock()
 	k, err := d.aliasTarget(ref)
 	if err != nil {
 		return err
@@ -69,10 +69,46 @@ func (r *Region) alias(name string, k *Key) {
 	r.aliases[name] = &Alias{Name: name, KeyID: k.ID, ARN: r.arn(name)}
 }
 
+// UpdateAlias points an alias at another key.
+func (d Door) UpdateAlias(name, ref string) *Error {
+	if err := checkAlias(name); err != nil {
+		return err
+	}
+	c := d.Region.cloud
+	c.lock()
+	defer c.unlock()
+	k, err := d.aliasTarget(ref)
+	switch {
+	case err != nil:
+		return err
+	case d.Region.aliases[name] == nil:
+		return AliasNotFound()
+	case k.State == PendingDeletion:
+		return stateRejected(k.State)
+	}
+	d.Region.alias(name, k)
+	return nil
+}
+
+// DeleteAlias removes a name. The key stays.
+func (d Door) DeleteAlias(name string) *Error {
+	if err := checkAlias(name); err != nil {
+		return err
+	}
+	c := d.Region.cloud
+	c.lock()
+	defer c.unlock()
+	if d.Region.aliases[name] == nil {
+		return AliasNotFound()
+	}
+	delete(d.Region.aliases, name)
+	return nil
+}
+
 // Aliases lists the aliases of a region, or of one key, by name.
 func (d Door) Aliases(ref string) ([]Alias, *Error) {
 	c := d.Region.cloud
-	c.mu.RLock()
+	c.rlock()
 	defer c.mu.RUnlock()
 	id := ""
 	if ref != "" {

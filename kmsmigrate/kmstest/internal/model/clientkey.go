@@ -15,15 +15,15 @@ type ClientKey struct {
 // AddClientKey lets the holder of the matching private key in.
 func (i *Instance) AddClientKey(ck *ClientKey) {
 	c := i.Region.cloud
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.lock()
+	defer c.unlock()
 	i.clientKeys[ck.ID] = ck
 }
 
 // ClientKey finds a ClientKey, expired or not, and reports whether it is still valid.
 func (i *Instance) ClientKey(id string) (ck *ClientKey, valid bool) {
 	c := i.Region.cloud
-	c.mu.RLock()
+	c.rlock()
 	defer c.mu.RUnlock()
 	ck = i.clientKeys[id]
 	return ck, ck != nil && c.now().Before(ck.Expires)

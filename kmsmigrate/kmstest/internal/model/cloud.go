@@ -4,7 +4,9 @@
 package model
 
 import (
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +18,8 @@ type Cloud struct {
 	clock   func() time.Time
 	regions map[string]*Region
 	rules   Rules
+	due     atomic.Int64 // when settle has something to do, in Unix nanoseconds
+	changed func()       // called after every change, without the lock
 }
 
 // Rules settle what documents leave open. Each has the default that Rules.withDefaults gives.
@@ -38,19 +42,21 @@ func (r Rules) withDefaults() Rules {
 
 // New returns an empty cloud. clock gives the time of everything but signatures.
 func New(account string, clock func() time.Time, rules Rules) *Cloud {
-	return &Cloud{Account: account, clock: clock, regions: map[string]*Region{}, rules: rules.withDefaults()}
+	c := &Cloud{Account: account, clock: clock, regions: map[string]*Region{}, rules: rules.withDefaults()}
+	c.due.Store(math.MaxInt64)
+	return c
 }
 
 func (c *Cloud) now() time.Time { return c.clock().UTC() }
 
 // Region returns the region with that id, and makes it when it is new.
 func (c *Cloud) Region(id string) *Region {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.lock()
+	defer c.unlock()
 	r := c.regions[id]
 	if r == nil {
 		r = &Region{ID: id, cloud: c, keys: map[string]*Key{}, versions: map[string]*Version{},
-			aliases: map[string]*Alias{}, instances: map[string]*Instance{}}
+			aliases: map[string]*Alias{}, instances: map[string]*Instance{}, secrets: map[string]*Secret{}}
 		c.regions[id] = r
 	}
 	return r
@@ -65,6 +71,7 @@ type Region struct {
 	versions  map[string]*Version // by every id that resolves, old ones included
 	aliases   map[string]*Alias
 	instances map[string]*Instance
+	secrets   map[string]*Secret
 }
 
 func (r *Region) arn(resource string) string {
@@ -95,8 +102,8 @@ type Instance struct {
 // NewInstance buys an instance.
 func (r *Region) NewInstance(kind Kind, name string) *Instance {
 	c := r.cloud
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.lock()
+	defer c.unlock()
 	i := &Instance{ID: newInstanceID(r.ID), Name: name, Region: r, Kind: kind, Created: c.now(), clientKeys: map[string]*ClientKey{}}
 	r.instances[i.ID] = i
 	return i

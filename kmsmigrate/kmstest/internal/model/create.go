@@ -43,8 +43,8 @@ var softwareSpecs = []string{material.AES256, material.RSA2048, material.RSA3072
 // CreateKey makes a key with one version, or none when its material is to be imported.
 func (d Door) CreateKey(in NewKey) (Metadata, *Error) {
 	c := d.Region.cloud
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.lock()
+	defer c.unlock()
 	k, err := d.newKey(in)
 	if err != nil {
 		return Metadata{}, err
@@ -170,5 +170,6 @@ func (k *Key) setRotation(interval time.Duration) *Error {
 	k.Rotation.Status = "Enabled"
 	k.Rotation.Interval = interval
 	k.Rotation.Next = k.Region.cloud.now().Add(interval)
+	k.Region.cloud.schedule(k.Rotation.Next)
 	return nil
 }

@@ -68,7 +68,7 @@ func (k *Key) metadata() Metadata {
 // DescribeKey works in every state.
 func (d Door) DescribeKey(ref string) (Metadata, *Error) {
 	c := d.Region.cloud
-	c.mu.RLock()
+	c.rlock()
 	defer c.mu.RUnlock()
 	k, err := d.key(ref)
 	if err != nil {
@@ -92,7 +92,7 @@ func (d Door) ListKeys(filters []Filter) ([]Metadata, *Error) {
 		return nil, err
 	}
 	c := d.Region.cloud
-	c.mu.RLock()
+	c.rlock()
 	defer c.mu.RUnlock()
 	keys := make([]*Key, 0, len(d.Region.keys))
 	for _, k := range d.Region.keys {

@@ -87,7 +87,7 @@ func (d Door) forCrypto(k *Key) *Error {
 // KeyIDOf resolves a key id, alias or ARN for evidence and fault rules; "" when it names nothing here.
 func (d Door) KeyIDOf(ref string) string {
 	c := d.Region.cloud
-	c.mu.RLock()
+	c.rlock()
 	defer c.mu.RUnlock()
 	if k, err := d.key(ref); err == nil {
 		return k.ID
@@ -98,7 +98,7 @@ func (d Door) KeyIDOf(ref string) string {
 // KeyIDOfVersion resolves a key version id, as found in a blob's first 36 bytes; "" when it names nothing here.
 func (d Door) KeyIDOfVersion(id string) string {
 	c := d.Region.cloud
-	c.mu.RLock()
+	c.rlock()
 	defer c.mu.RUnlock()
 	if v := d.Region.versions[id]; v != nil && (d.Instance == nil || v.key.Instance == d.Instance) {
 		return v.key.ID

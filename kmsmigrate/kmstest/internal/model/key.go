@@ -123,8 +123,3 @@ func (k *Key) addVersion(id string, m *material.Material) *Version {
 	k.Region.versions[id] = v
 	return v
 }
-
-// importToken is what GetParametersForImport handed out.
-type importToken struct {
-	expires time.Time
-}

@@ -9,8 +9,8 @@ import (
 // SetEnabled enables or disables a key.
 func (d Door) SetEnabled(ref string, on bool) *Error {
 	c := d.Region.cloud
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.lock()
+	defer c.unlock()
 	k, err := d.key(ref)
 	if err != nil {
 		return err
@@ -22,8 +22,10 @@ func (d Door) SetEnabled(ref string, on bool) *Error {
 		return StateModifiedFailed()
 	}
 	k.State = Disabled
+	k.suspend()
 	if on {
 		k.State = Enabled
+		k.resume()
 	}
 	return nil
 }
@@ -38,7 +40,7 @@ type VersionInfo struct {
 // KeyVersions lists a key's versions, oldest first.
 func (d Door) KeyVersions(ref string) ([]VersionInfo, *Error) {
 	c := d.Region.cloud
-	c.mu.RLock()
+	c.rlock()
 	defer c.mu.RUnlock()
 	k, err := d.key(ref)
 	if err != nil {
@@ -54,8 +56,8 @@ func (d Door) KeyVersions(ref string) ([]VersionInfo, *Error) {
 // Rotate gives a key fresh material as its new primary version, as an automatic rotation would, without the limits of CreateKeyVersion.
 func (d Door) Rotate(ref string) (VersionInfo, *Error) {
 	c := d.Region.cloud
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.lock()
+	defer c.unlock()
 	k, err := d.key(ref)
 	if err != nil {
 		return VersionInfo{}, err
@@ -78,6 +80,7 @@ func (k *Key) rotate() (VersionInfo, *Error) {
 	k.Rotation.Last = v.Created
 	if k.Rotation.Status == "Enabled" {
 		k.Rotation.Next = v.Created.Add(k.Rotation.Interval)
+		k.Region.cloud.schedule(k.Rotation.Next)
 	}
 	return VersionInfo{k.ID, v.ID, v.Created}, nil
 }

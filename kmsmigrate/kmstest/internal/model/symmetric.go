@@ -50,7 +50,7 @@ func (d Door) Seal(ref string, which Which, iv, plaintext, aad []byte) (Sealed, 
 // symmetricVersion finds the version that Seal uses, and refuses keys of the wrong sort. Only the lookup happens under the lock.
 func (d Door) symmetricVersion(ref string, which Which) (*Version, *Error) {
 	c := d.Region.cloud
-	c.mu.RLock()
+	c.rlock()
 	defer c.mu.RUnlock()
 	k, err := d.cryptoKey(ref)
 	if err != nil {
@@ -74,7 +74,7 @@ func (d Door) wrongSort(k *Key) *Error {
 // and any key of this place may be the one.
 func (d Door) Open(s Sealed, aad []byte) (Opened, *Error) {
 	c := d.Region.cloud
-	c.mu.RLock()
+	c.rlock()
 	v := d.Region.versions[s.VersionID]
 	var err *Error
 	switch {
@@ -111,3 +111,9 @@ func (d Door) OpenInitial(ref string, s Sealed, aad []byte) (Opened, *Error) {
 
 // BadCiphertext is the configured answer to a blob that does not parse.
 func (c *Cloud) BadCiphertext() *Error { return c.rules.BadCiphertext }
+
+// MustBeSymmetric is nil when ref names a symmetric key that may be used here.
+func (d Door) MustBeSymmetric(ref string) *Error {
+	_, err := d.symmetricVersion(ref, Initial)
+	return err
+}
