@@ -24,23 +24,23 @@ import (
 const password = "pass-8f2-planted"
 
 // selfSigned makes a certificate for public, signed by itself, and its PEM.
-func selfSigned(t testing.TB, public any, signer any, until time.Time) (*x509.Certificate, []byte) {
-	t.Helper()
+func selfSigned(tb testing.TB, public any, signer any, until time.Time) (*x509.Certificate, []byte) {
+	tb.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: until}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, public, signer)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	cert, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 // clientKeyJSON is a ClientKey file of any private key and certificate.
-func clientKeyJSON(t testing.TB, key any, cert *x509.Certificate) []byte {
-	t.Helper()
+func clientKeyJSON(tb testing.TB, key any, cert *x509.Certificate) []byte {
+	tb.Helper()
 	store, err := pkcs12.LegacyDES.Encode(key, cert, nil, password)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	text, err := json.Marshal(map[string]any{"KeyId": "KAAP.test", "PrivateKeyData": store})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return text
 }
 
@@ -133,6 +133,7 @@ func TestInstanceConfigIsCheckedAtOnce(t *testing.T) {
 		"region":   func(c *alikms.InstanceConfig) { c.Region = "x y" },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cfg := good
 			change(&cfg)
 			_, err := alikms.NewInstance(cfg)
@@ -140,6 +141,7 @@ func TestInstanceConfigIsCheckedAtOnce(t *testing.T) {
 			require.NotContains(t, err.Error(), "planted")
 		})
 	}
-	require.ErrorIs(t, i.ReplaceClientKey(clientKeyJSON(t, private, expired), password), kmsmigrate.ErrInvalid)
+	expiredJSON := clientKeyJSON(t, private, expired)
+	require.ErrorIs(t, i.ReplaceClientKey(expiredJSON, password), kmsmigrate.ErrInvalid)
 	require.WithinDuration(t, later, i.ClientKeyExpires(), time.Second, "a refused ClientKey changes nothing")
 }

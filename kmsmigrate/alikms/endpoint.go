@@ -50,7 +50,7 @@ func (e *endpoint) call(ctx context.Context, op operation) error {
 	ctx, cancel := context.WithTimeout(ctx, e.limits.Call)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
-		err, again := e.attempt(ctx, op)
+		again, err := e.attempt(ctx, op)
 		if err == nil {
 			e.budget.succeeded()
 			return nil
@@ -62,10 +62,10 @@ func (e *endpoint) call(ctx context.Context, op operation) error {
 }
 
 // attempt sends the operation once. again says whether another attempt can help.
-func (e *endpoint) attempt(ctx context.Context, op operation) (err error, again bool) { //nolint:revive // the error is the main result
+func (e *endpoint) attempt(ctx context.Context, op operation) (again bool, err error) {
 	if err := e.lanes.enter(ctx); err != nil {
 		f, _ := connection(ctx, err)
-		return e.failed(op, 0, report{}, f, false), false
+		return false, e.failed(op, 0, report{}, f, false)
 	}
 	defer e.lanes.leave()
 	request, err := op.sign(ctx)
@@ -74,34 +74,37 @@ func (e *endpoint) attempt(ctx context.Context, op operation) (err error, again 
 		if !errors.As(err, &f) {
 			f = &failure{sentinel: kmsmigrate.ErrInvalid, text: err.Error()}
 		}
-		return e.failed(op, 0, report{}, f, false), false
+		return false, e.failed(op, 0, report{}, f, false)
 	}
 	got, err := e.lanes.do(ctx, request)
 	if err != nil {
 		f, retryable := connection(ctx, err)
-		return e.failed(op, 0, report{}, f, retryable), retryable && (!op.once || neverSent(err))
+		return retryable && (!op.once || neverSent(err)), e.failed(op, 0, report{}, f, retryable)
 	}
-	if got.status >= 200 && got.status < 300 {
-		if len(got.body) == 0 {
-			return e.failed(op, got.status, report{}, &failure{sentinel: kmsmigrate.ErrBadAnswer, text: "the answer has no body"}, false), false
-		}
-		if err := op.read(got); err != nil {
-			return e.failed(op, got.status, report{}, &failure{sentinel: kmsmigrate.ErrBadAnswer, text: err.Error()}, false), false
-		}
-		return nil, false
+	if got.status < 200 || got.status >= 300 {
+		return e.refused(op, got)
 	}
-	return e.refused(op, got)
+	if len(got.body) == 0 {
+		err = errors.New("the answer has no body")
+	} else {
+		err = op.read(got)
+	}
+	if err != nil {
+		return false, e.failed(op, got.status, report{}, &failure{sentinel: kmsmigrate.ErrBadAnswer, text: err.Error()}, false)
+	}
+	return false, nil
 }
 
 // refused makes the error of an answer that is no success.
-func (e *endpoint) refused(op operation, got answer) (err error, again bool) { //nolint:revive // as attempt
+func (e *endpoint) refused(op operation, got answer) (again bool, err error) {
 	said := op.secrets().redact(readReport(got.body))
-	sentinel, retryable := class(said.code, got.status)
+	retryable, sentinel := class(said.code, got.status)
 	if op.decrypt && e.foreign[said.code] {
-		sentinel, retryable = kmsmigrate.ErrForeign, false
+		retryable, sentinel = false, kmsmigrate.ErrForeign
 	}
 	f := &failure{sentinel: sentinel, text: said.words(got.status), behind: []error{e.sdkError(said, got.status)}}
-	return e.failed(op, got.status, said, f, retryable), retryable && (!op.once || sentinel == kmsmigrate.ErrThrottled)
+	throttled := errors.Is(sentinel, kmsmigrate.ErrThrottled) // and so surely not carried out
+	return retryable && (!op.once || throttled), e.failed(op, got.status, said, f, retryable)
 }
 
 func (e *endpoint) failed(op operation, status int, said report, f *failure, retryable bool) error {
@@ -135,7 +138,7 @@ const (
 // pause waits before the next attempt. It reports false, at once, where the context will not live that long: then the
 // error that is already known says more than a time-out would.
 func pause(ctx context.Context, attempt int) bool {
-	d := rand.N(min(firstPause<<(attempt-1), mostPause))
+	d := rand.N(min(firstPause<<(attempt-1), mostPause)) //nolint:gosec // jitter keeps no secret
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
 		return false
 	}

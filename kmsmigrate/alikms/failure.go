@@ -54,40 +54,47 @@ type report struct {
 	code, message, requestID, hostID, recommend string
 }
 
+// classes are the error codes by their beginning, in the order in which they are looked at (API reference, common error
+// codes; instance API, error codes). The not-found codes are called Forbidden.… and come with 404, so the longer
+// beginnings come first. Alibaba's own pages misspell one.
+var classes = []struct {
+	sentinel  error
+	retryable bool
+	codes     []string
+}{
+	{kmsmigrate.ErrThrottled, true, []string{"Rejected.Throttling", "Throttling"}},
+	{kmsmigrate.ErrUnavailable, true, []string{"InternalFailure", "InternalError", "ServiceUnavailable", "SerivceUnavailable"}},
+	{kmsmigrate.ErrKeyState, false, []string{"Rejected.Disabled", "Rejected.Pending", "Rejected.Unavailable", "Rejected.StateModifiedFailed"}},
+	{kmsmigrate.ErrNoKey, false, []string{"Forbidden.KeyNotFound", "Forbidden.KeyVersionNotFound", "Forbidden.AliasNotFound", "Forbidden.ResourceNotFound"}},
+	{kmsmigrate.ErrInvalid, false, []string{"Forbidden.OnlySymmetricKey"}},
+	{kmsmigrate.ErrDenied, false, []string{
+		"Forbidden", "InvalidAccessKeyId", "InvalidSecurityToken", "MissingSecurityToken", "Signature", "IncompleteSignature",
+		"InvalidTimeStamp", "IllegalTimestamp", "RequestTimeTooSkewed", "AccessDenied", "NoPermission", "Unauthorized",
+	}},
+}
+
 // class returns the sentinel of an error answer and whether the same call can succeed later. The code goes before the
-// status: the not-found codes are called Forbidden.… and come with 404, and throttling comes with 400 or 429.
-func class(code string, status int) (sentinel error, retryable bool) {
-	switch {
-	case code == "Rejected.Throttling" || strings.HasPrefix(code, "Throttling"):
-		return kmsmigrate.ErrThrottled, true
-	case code == "InternalFailure" || code == "InternalError" || strings.HasPrefix(code, "ServiceUnavailable") || strings.HasPrefix(code, "SerivceUnavailable"):
-		return kmsmigrate.ErrUnavailable, true
-	case strings.HasSuffix(code, "NotFound") && strings.HasPrefix(code, "Forbidden."):
-		return kmsmigrate.ErrNoKey, false
-	case strings.HasPrefix(code, "Forbidden.OnlySymmetricKey"):
-		return kmsmigrate.ErrInvalid, false
-	case strings.HasPrefix(code, "Forbidden"), strings.HasPrefix(code, "InvalidAccessKeyId"), strings.HasPrefix(code, "InvalidSecurityToken"),
-		strings.HasPrefix(code, "Signature"), strings.HasPrefix(code, "InvalidTimeStamp"), strings.HasPrefix(code, "AccessDenied"), strings.HasPrefix(code, "NoPermission"):
-		return kmsmigrate.ErrDenied, false
-	}
-	switch code {
-	case "Rejected.Disabled", "Rejected.PendingDeletion", "Rejected.PendingImport", "Rejected.Unavailable", "Rejected.StateModifiedFailed":
-		return kmsmigrate.ErrKeyState, false
-	case "Unauthorized", "IncompleteSignature", "IllegalTimestamp", "RequestTimeTooSkewed", "MissingSecurityToken":
-		return kmsmigrate.ErrDenied, false
+// status, for throttling comes with 400 as well as with 429.
+func class(code string, status int) (retryable bool, sentinel error) {
+	for _, c := range classes {
+		for _, beginning := range c.codes {
+			if strings.HasPrefix(code, beginning) {
+				return c.retryable, c.sentinel
+			}
+		}
 	}
 	switch {
 	case status == http.StatusTooManyRequests:
-		return kmsmigrate.ErrThrottled, true
+		return true, kmsmigrate.ErrThrottled
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		return kmsmigrate.ErrDenied, false
+		return false, kmsmigrate.ErrDenied
 	case status >= 500:
-		return kmsmigrate.ErrUnavailable, true
+		return true, kmsmigrate.ErrUnavailable
 	case status >= 400 && (code != "" || status == http.StatusRequestEntityTooLarge):
-		return kmsmigrate.ErrInvalid, false
+		return false, kmsmigrate.ErrInvalid
 	default:
 		// A redirect, a load balancer's page: nothing that a KMS says.
-		return kmsmigrate.ErrBadAnswer, false
+		return false, kmsmigrate.ErrBadAnswer
 	}
 }
 
@@ -193,10 +200,8 @@ func (s secrets) show(text string) string {
 // token is show for codes and ids, which are short and plain.
 func (s secrets) token(text string) string {
 	const most = 80
-	odd := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
-	}
-	if len(text) > most || strings.ContainsFunc(text, odd) {
+	const usual = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+	if len(text) > most || strings.Trim(text, usual) != "" {
 		return ""
 	}
 	return s.show(text)

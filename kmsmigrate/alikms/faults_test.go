@@ -29,8 +29,8 @@ func plantedContext() kmsmigrate.EncryptionContext {
 }
 
 // requireSilent checks that no text that an error gives away holds what was planted, a URL or a credential.
-func requireSilent(t testing.TB, err error, more ...string) {
-	t.Helper()
+func requireSilent(tb testing.TB, err error, more ...string) {
+	tb.Helper()
 	texts := []string{fmt.Sprintf("%v %+v", err, err)}
 	var server *sdkerrors.ServerError
 	if errors.As(err, &server) {
@@ -42,7 +42,7 @@ func requireSilent(t testing.TB, err error, more ...string) {
 	}
 	for _, text := range texts {
 		for _, secret := range append(more, "planted", "://", "Signature=") {
-			require.NotContains(t, text, secret)
+			require.NotContains(tb, text, secret)
 		}
 	}
 }
@@ -143,7 +143,7 @@ func TestEveryFaultOnEveryFaceHasItsError(t *testing.T) {
 					}
 					require.Empty(t, value, op)
 					require.ErrorIs(t, err, want, op)
-					if want != kmsmigrate.ErrForeign {
+					if !errors.Is(want, kmsmigrate.ErrForeign) {
 						require.NotErrorIs(t, err, kmsmigrate.ErrForeign, op)
 					}
 					var typed *kmsmigrate.Error
@@ -191,10 +191,10 @@ func TestWhoIsForeignIsConfigurable(t *testing.T) {
 }
 
 // blackHole accepts connections and never says a word.
-func blackHole(t testing.TB) string {
-	t.Helper()
+func blackHole(tb testing.TB) string {
+	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	var open []net.Conn
 	done := make(chan struct{})
 	go func() {
@@ -207,11 +207,11 @@ func blackHole(t testing.TB) string {
 			open = append(open, conn)
 		}
 	}()
-	t.Cleanup(func() {
-		listener.Close()
+	tb.Cleanup(func() {
+		_ = listener.Close()
 		<-done
 		for _, conn := range open {
-			conn.Close()
+			_ = conn.Close()
 		}
 	})
 	return listener.Addr().String()
@@ -267,7 +267,7 @@ func TestAServerThatDripsEndsAtTheDeadline(t *testing.T) {
 		if err != nil {
 			return
 		}
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		head := "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
 		_, _ = conn.Write([]byte(head))
 		for {
@@ -279,7 +279,7 @@ func TestAServerThatDripsEndsAtTheDeadline(t *testing.T) {
 			}
 		}
 	}()
-	t.Cleanup(func() { close(stop); listener.Close(); <-done })
+	t.Cleanup(func() { close(stop); _ = listener.Close(); <-done })
 	g := newGateway(t, alikms.GatewayConfig{Region: "cn-hangzhou", Endpoint: listener.Addr().String(), PlainHTTP: true, AccessKeyID: "id", AccessKeySecret: "s",
 		Limits: alikms.Limits{Call: 300 * time.Millisecond}})
 	start := time.Now()

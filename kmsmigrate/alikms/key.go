@@ -195,14 +195,13 @@ func (k *Key) know(ctx context.Context) error {
 
 // has reports whether keyID is this key. An alias may have been moved to it since it was last looked at.
 func (k *Key) has(ctx context.Context, keyID string) (bool, error) {
-	if mine, _ := k.owners.has(keyID); mine || !k.owners.stale(time.Now()) {
+	if mine := k.owners.has(keyID); mine || !k.owners.stale(time.Now()) {
 		return mine, nil
 	}
 	if err := k.ask(ctx, func() bool { return !k.owners.stale(time.Now()) }); err != nil {
 		return false, err
 	}
-	mine, _ := k.owners.has(keyID)
-	return mine, nil
+	return k.owners.has(keyID), nil
 }
 
 // ask resolves the alias, unless another goroutine did meanwhile.

@@ -82,7 +82,7 @@ func exchange(ctx context.Context, transport *http.Transport, request *http.Requ
 	if err != nil {
 		return answer{}, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	if err != nil {
 		return answer{}, err

@@ -77,11 +77,11 @@ func (o *owners) mine(keyID string) bool {
 	return o.alias && keyID == "" // configured for the alias
 }
 
-// has reports whether keyID is this key, and whether that can be told yet.
-func (o *owners) has(keyID string) (mine, told bool) {
+// has reports whether keyID is known to be this key.
+func (o *owners) has(keyID string) bool {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	return o.mine(keyID), len(o.ids) > 0
+	return o.mine(keyID)
 }
 
 // keyID returns the latest key id that is known, or nothing.

@@ -20,10 +20,10 @@ func blobOf(version string) []byte {
 	return append([]byte(version), bytes.Repeat([]byte{7}, 40)...)
 }
 
-func requireOwned(t testing.TB, want kmsmigrate.Ownership, k kmsmigrate.Key, blob []byte, why string) kmsmigrate.KeyRef {
-	t.Helper()
+func requireOwned(tb testing.TB, want kmsmigrate.Ownership, k kmsmigrate.Key, blob []byte, why string) kmsmigrate.KeyRef {
+	tb.Helper()
 	ref, owned := k.Owns(blob)
-	require.Equal(t, want, owned, why)
+	require.Equal(tb, want, owned, why)
 	return ref
 }
 

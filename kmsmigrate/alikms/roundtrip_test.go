@@ -65,7 +65,8 @@ func TestAliasesAndARNsNameTheSameKey(t *testing.T) {
 	_, err = keyAt(t, newGateway(t, w.gatewayConfig()), "alias/other").Decrypt(ctx, blob, nil)
 	require.ErrorIs(t, err, kmsmigrate.ErrForeign)
 	require.NotEmpty(t, other.ID())
-	require.Same(t, keyAt(t, gateway, "alias/app"), keyAt(t, gateway, "alias/app"), "asked again, the same Key")
+	again := keyAt(t, gateway, "alias/app")
+	require.Same(t, keyAt(t, gateway, "alias/app"), again, "asked again, the same Key")
 }
 
 // An alias on an instance's face, which has no DescribeKey, is resolved by what an encryption answers.

@@ -23,19 +23,19 @@ type world struct {
 	clientKey *kmstest.ClientKey
 }
 
-func newWorld(t testing.TB, config kmstest.Config) *world {
-	t.Helper()
+func newWorld(tb testing.TB, config kmstest.Config) *world {
+	tb.Helper()
 	var w world
 	var err error
 	w.cloud, err = kmstest.Start(config)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, w.cloud.Close()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, w.cloud.Close()) })
 	w.region, err = w.cloud.Region("cn-hangzhou")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	w.instance, err = w.region.CreateInstance(kmstest.InstanceSpec{})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	w.clientKey, err = w.instance.CreateClientKey()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return &w
 }
 
@@ -58,26 +58,26 @@ func (w *world) instanceConfig() alikms.InstanceConfig {
 	}
 }
 
-func newGateway(t testing.TB, cfg alikms.GatewayConfig) *alikms.Gateway {
-	t.Helper()
+func newGateway(tb testing.TB, cfg alikms.GatewayConfig) *alikms.Gateway {
+	tb.Helper()
 	g, err := alikms.NewGateway(cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, g.Close()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, g.Close()) })
 	return g
 }
 
-func newInstance(t testing.TB, cfg alikms.InstanceConfig) *alikms.Instance {
-	t.Helper()
+func newInstance(tb testing.TB, cfg alikms.InstanceConfig) *alikms.Instance {
+	tb.Helper()
 	i, err := alikms.NewInstance(cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, i.Close()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, i.Close()) })
 	return i
 }
 
-func makeKey(t testing.TB, create func(kmstest.KeySpec) (*kmstest.Key, error), spec kmstest.KeySpec) *kmstest.Key {
-	t.Helper()
+func makeKey(tb testing.TB, create func(kmstest.KeySpec) (*kmstest.Key, error), spec kmstest.KeySpec) *kmstest.Key {
+	tb.Helper()
 	key, err := create(spec)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return key
 }
 
@@ -86,16 +86,16 @@ type keyMaker interface {
 	Key(id string) (kmsmigrate.Key, error)
 }
 
-func keyAt(t testing.TB, at keyMaker, id string) kmsmigrate.Key {
-	t.Helper()
+func keyAt(tb testing.TB, at keyMaker, id string) kmsmigrate.Key {
+	tb.Helper()
 	key, err := at.Key(id)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return key
 }
 
-func within(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
+func within(tb testing.TB, d time.Duration) context.Context {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
-	t.Cleanup(cancel)
+	tb.Cleanup(cancel)
 	return ctx
 }
