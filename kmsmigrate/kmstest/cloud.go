@@ -40,6 +40,9 @@ type Config struct {
 	UnknownVersion Answer
 	// KeepRequests bounds how many requests Cloud.Requests remembers, latest first to stay. Zero: 100,000. Counters are exact for ever.
 	KeepRequests int
+	// StateFile, when set, is read by Start if it is there, and kept up to date after every change from then on, so that a process that was
+	// killed can go on with the same keys, addresses and certificates. It holds key material and credentials of the fake.
+	StateFile string
 	// Seed makes the dice of Fault.Chance repeat. Zero: 1.
 	Seed uint64
 }
@@ -71,18 +74,34 @@ type Cloud struct {
 	faults      faults
 	quotas      quotas
 
-	mu      sync.Mutex
-	regions map[string]*Region
-	cas     map[string]*authority // by instance id
-	faces   []*face
-	clients []*http.Transport
-	closed  bool
-	done    chan struct{}
+	mu        sync.Mutex
+	regions   map[string]*Region
+	instances map[string]*Instance
+	faces     []*face
+	clients   []*http.Transport
+	closed    bool
+	saveErr   error
+	done      chan struct{}
+
+	saving sync.Mutex // one writer of the state file at a time
+	ready  atomic.Bool
 }
 
 // Start starts an empty cloud. Regions open their ports when they are first asked for.
 func Start(config Config) (*Cloud, error) {
 	warmSDK()
+	var saved *state
+	if config.StateFile != "" {
+		var err error
+		if saved, err = readState(config.StateFile); err != nil {
+			return nil, fmt.Errorf("kmstest: %w", err)
+		}
+	}
+	if saved != nil {
+		if err := saved.adopt(&config); err != nil {
+			return nil, fmt.Errorf("kmstest: %w", err)
+		}
+	}
 	config.Account = cmp.Or(config.Account, "1234567890123456")
 	config.AccessKeyID = cmp.Or(config.AccessKeyID, CredentialPrefix+rand.Text())
 	config.AccessKeySecret = cmp.Or(config.AccessKeySecret, rand.Text())
@@ -93,7 +112,7 @@ func Start(config Config) (*Cloud, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	c := &Cloud{config: config, regions: map[string]*Region{}, cas: map[string]*authority{}, done: make(chan struct{})}
+	c := &Cloud{config: config, regions: map[string]*Region{}, instances: map[string]*Instance{}, done: make(chan struct{})}
 	c.badBlob = config.BadInstanceCiphertext.model()
 	if c.badBlob == nil {
 		c.badBlob = invalidParam("CiphertextBlob")
@@ -105,6 +124,14 @@ func Start(config Config) (*Cloud, error) {
 	c.evidence.keep = cmp.Or(max(config.KeepRequests, 0), 100_000)
 	c.faults.seed(cmp.Or(config.Seed, 1))
 	c.credentials.Store(config.AccessKeyID, credential{id: config.AccessKeyID, secret: config.AccessKeySecret})
+	c.model.OnChange(c.save)
+	if saved != nil {
+		if err := c.load(saved); err != nil {
+			return nil, errors.Join(fmt.Errorf("kmstest: %s: %w", config.StateFile, err), c.Close())
+		}
+	}
+	c.ready.Store(true)
+	c.save()
 	return c, nil
 }
 
@@ -118,8 +145,8 @@ func (c *Cloud) Close() error {
 	c.closed = true
 	close(c.done)
 	faces, clients := c.faces, c.clients
+	errs := []error{c.saveErr}
 	c.mu.Unlock()
-	var errs []error
 	for _, f := range faces {
 		errs = append(errs, f.close())
 	}
@@ -141,14 +168,17 @@ func (c *Cloud) Credentials() (accessKeyID, accessKeySecret string) {
 func (c *Cloud) Now() time.Time { return c.config.Now().Add(time.Duration(c.offset.Load())) }
 
 // Advance moves the clock forward: rotations fall due, deletion windows end, ClientKeys expire. It does not sleep.
-func (c *Cloud) Advance(d time.Duration) { c.offset.Add(int64(d)) }
+func (c *Cloud) Advance(d time.Duration) {
+	c.offset.Add(int64(d))
+	c.save()
+}
 
 // instanceCA is what GetKmsInstance returns as the chain of an instance.
 func (c *Cloud) instanceCA(id string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ca := c.cas[id]; ca != nil {
-		return string(ca.pem)
+	if i := c.instances[id]; i != nil {
+		return string(i.ca.pem)
 	}
 	return ""
 }
@@ -158,15 +188,27 @@ func (c *Cloud) Region(id string) (*Region, error) {
 	if !regionName.MatchString(id) {
 		return nil, fmt.Errorf("kmstest: %q is not a region id", id)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if r := c.regions[id]; r != nil {
-		return r, nil
-	}
-	r, err := c.openRegion(id)
+	m := c.model.Region(id)
+	r, made, err := c.regionOf(m)
 	if err != nil {
 		return nil, err
 	}
-	c.regions[id] = r
+	if made {
+		c.save()
+	}
 	return r, nil
+}
+
+func (c *Cloud) regionOf(m *model.Region) (r *Region, made bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.regions[m.ID]; r != nil {
+		return r, false, nil
+	}
+	ca, err := newAuthority("kms."+m.ID, net.ParseIP(c.config.Host))
+	if err != nil {
+		return nil, false, fmt.Errorf("kmstest: certificate of region %s: %w", m.ID, err)
+	}
+	r, err = c.openRegion(m, ca, "", "")
+	return r, err == nil, err
 }

@@ -30,12 +30,12 @@ type face struct {
 	handshakes atomic.Int64
 }
 
-// openFace listens on a free port. Cloud.mu must be held.
-func (c *Cloud) openFace(door model.Door, ca *authority) (*face, error) {
+// openFace listens on the address that a state file has for the face, or on a free port. Cloud.mu must be held.
+func (c *Cloud) openFace(door model.Door, ca *authority, saved string) (*face, error) {
 	if c.closed {
 		return nil, errors.New("kmstest: the cloud is closed")
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(c.config.Host, "0"))
+	l, err := net.Listen("tcp", c.hostPort(saved))
 	if err != nil {
 		return nil, err
 	}

@@ -35,15 +35,29 @@ func (r *Region) CreateInstance(spec InstanceSpec) (*Instance, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kmstest: certificate of an instance: %w", err)
 	}
-	r.cloud.mu.Lock()
-	defer r.cloud.mu.Unlock()
-	i := &Instance{cloud: r.cloud, region: r, model: r.model.NewInstance(kind, spec.Name), ca: ca}
-	f, err := r.cloud.openFace(i.model.Door(), ca)
+	m := r.model.NewInstance(kind, spec.Name)
+	i, err := r.addInstance(m, ca)
 	if err != nil {
 		return nil, fmt.Errorf("kmstest: instance: %w", err)
 	}
-	i.ID, i.Addr = i.model.ID, f.addr
-	r.cloud.cas[i.ID] = ca
+	r.cloud.save()
+	return i, nil
+}
+
+func (r *Region) addInstance(m *model.Instance, ca *authority) (*Instance, error) {
+	r.cloud.mu.Lock()
+	defer r.cloud.mu.Unlock()
+	return r.openInstance(m, ca, "")
+}
+
+// openInstance opens the instance's port. Cloud.mu must be held.
+func (r *Region) openInstance(m *model.Instance, ca *authority, saved string) (*Instance, error) {
+	f, err := r.cloud.openFace(m.Door(), ca, saved)
+	if err != nil {
+		return nil, err
+	}
+	i := &Instance{ID: m.ID, Addr: f.addr, cloud: r.cloud, region: r, model: m, ca: ca}
+	r.cloud.instances[i.ID] = i
 	return i, nil
 }
 

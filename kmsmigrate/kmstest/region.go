@@ -2,7 +2,6 @@ package kmstest
 
 import (
 	"fmt"
-	"net"
 	"regexp"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest/internal/model"
@@ -22,21 +21,18 @@ type Region struct {
 }
 
 // openRegion opens both ports. Cloud.mu must be held.
-func (c *Cloud) openRegion(id string) (*Region, error) {
-	ca, err := newAuthority("kms."+id, net.ParseIP(c.config.Host))
+func (c *Cloud) openRegion(m *model.Region, ca *authority, http, https string) (*Region, error) {
+	r := &Region{ID: m.ID, cloud: c, model: m, ca: ca}
+	plain, err := c.openFace(m.Shared(), nil, http)
 	if err != nil {
-		return nil, fmt.Errorf("kmstest: certificate of region %s: %w", id, err)
+		return nil, fmt.Errorf("kmstest: http gateway of region %s: %w", m.ID, err)
 	}
-	r := &Region{ID: id, cloud: c, model: c.model.Region(id), ca: ca}
-	plain, err := c.openFace(r.model.Shared(), nil)
+	secure, err := c.openFace(m.Shared(), ca, https)
 	if err != nil {
-		return nil, fmt.Errorf("kmstest: http gateway of region %s: %w", id, err)
-	}
-	secure, err := c.openFace(r.model.Shared(), ca)
-	if err != nil {
-		return nil, fmt.Errorf("kmstest: https gateway of region %s: %w", id, err)
+		return nil, fmt.Errorf("kmstest: https gateway of region %s: %w", m.ID, err)
 	}
 	r.HTTP, r.HTTPS = plain.addr, secure.addr
+	c.regions[m.ID] = r
 	return r, nil
 }
 

@@ -43,8 +43,12 @@ func newAuthority(name string, host net.IP) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &authority{cert: cert, key: key, pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
+	a := &authority{cert: cert, key: key, pem: certPEM(der)}
 	return a, a.issueServer(name, host)
+}
+
+func certPEM(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 func (a *authority) issueServer(name string, host net.IP) error {
@@ -80,4 +84,38 @@ func (a *authority) pool() *x509.CertPool {
 func serial() *big.Int {
 	n, _ := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)) // crypto/rand does not fail
 	return n
+}
+
+// authorityState is an authority in a state file, everything in DER.
+type authorityState struct {
+	Cert, Key, ServerCert, ServerKey []byte
+}
+
+func (a *authority) state() (authorityState, error) {
+	key, err := x509.MarshalECPrivateKey(a.key)
+	if err != nil {
+		return authorityState{}, err
+	}
+	serverKey, err := x509.MarshalECPrivateKey(a.server.PrivateKey.(*ecdsa.PrivateKey))
+	if err != nil {
+		return authorityState{}, err
+	}
+	return authorityState{a.cert.Raw, key, a.server.Certificate[0], serverKey}, nil
+}
+
+func (s authorityState) authority() (*authority, error) {
+	cert, err := x509.ParseCertificate(s.Cert)
+	if err != nil {
+		return nil, err
+	}
+	key, err := x509.ParseECPrivateKey(s.Key)
+	if err != nil {
+		return nil, err
+	}
+	serverKey, err := x509.ParseECPrivateKey(s.ServerKey)
+	if err != nil {
+		return nil, err
+	}
+	return &authority{pem: certPEM(s.Cert), cert: cert, key: key,
+		server: tls.Certificate{Certificate: [][]byte{s.ServerCert, s.Cert}, PrivateKey: serverKey}}, nil
 }
