@@ -1,0 +1,104 @@
+package envelope_test
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"testing"
+
+	"github.com/keyhaul/keyhaul/envelope"
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
+	"github.com/stretchr/testify/require"
+)
+
+var sizes = []struct {
+	name string
+	n    int
+}{{"100B", 100}, {"4KiB", 4 << 10}, {"1MiB", 1 << 20}}
+
+// rawGCM is the least that anyone would write: a random nonce, then ciphertext and tag.
+func rawGCM(b *testing.B) cipher.AEAD {
+	key := make([]byte, 32)
+	rand.Read(key)
+	block, err := aes.NewCipher(key)
+	require.NoError(b, err)
+	gcm, err := cipher.NewGCM(block)
+	require.NoError(b, err)
+	return gcm
+}
+
+func rawSeal(gcm cipher.AEAD, plaintext []byte) []byte {
+	out := make([]byte, 12, 12+len(plaintext)+16)
+	rand.Read(out)
+	return gcm.Seal(out, out, plaintext, nil)
+}
+
+func benchEnvelope(b *testing.B) *envelope.Envelope {
+	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Old: keytest.New(keytest.Config{})})
+	require.NoError(b, err)
+	e, err := envelope.New(envelope.Config{Keys: client, MaxMessages: 1 << 32, MaxBytes: 1 << 50})
+	require.NoError(b, err)
+	b.Cleanup(e.Close)
+	return e
+}
+
+// BenchmarkSeal compares sealing with a cached data key with bare AES-256-GCM under a random nonce.
+func BenchmarkSeal(b *testing.B) {
+	ctx := context.Background()
+	ec := kmsmigrate.EncryptionContext{"table": "customers"}
+	for _, size := range sizes {
+		plaintext := make([]byte, size.n)
+		gcm := rawGCM(b)
+		b.Run("raw/"+size.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(size.n))
+			for b.Loop() {
+				rawSeal(gcm, plaintext)
+			}
+		})
+		e := benchEnvelope(b)
+		b.Run("keyhaul/"+size.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(size.n))
+			for b.Loop() {
+				if _, err := e.Seal(ctx, plaintext, ec); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkOpen is the same for opening.
+func BenchmarkOpen(b *testing.B) {
+	ctx := context.Background()
+	ec := kmsmigrate.EncryptionContext{"table": "customers"}
+	for _, size := range sizes {
+		plaintext := make([]byte, size.n)
+		gcm := rawGCM(b)
+		raw := rawSeal(gcm, plaintext)
+		b.Run("raw/"+size.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(size.n))
+			for b.Loop() {
+				if _, err := gcm.Open(nil, raw[:12], raw[12:], nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		e := benchEnvelope(b)
+		record, err := e.Seal(ctx, plaintext, ec)
+		require.NoError(b, err)
+		b.Run("keyhaul/"+size.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(size.n))
+			for b.Loop() {
+				if _, err := e.Open(ctx, record, ec); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

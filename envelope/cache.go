@@ -1,0 +1,210 @@
+package envelope
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+	"github.com/maypok86/otter/v2"
+)
+
+// identity is everything that an entry depends on, as one string: see identify. Entries are found by a hash of it, or of a
+// part, and compared in full, so that a collision costs time and nothing else. A cryptographic hash would do without the
+// comparison, and cost more than opening a short record does.
+type identity string
+
+// errUnfinished is what waiters get when the goroutine they wait for was ended from inside a Key.
+var errUnfinished = errors.New("envelope: the call to the KMS ended without an answer")
+
+// cached is a value that several goroutines use at once and that is overwritten when the last of them is done.
+type cached interface {
+	comparable
+	retain(n int64)
+	tryRetain() bool
+	release()
+}
+
+// refs counts the users of an entry; the cache is one of them. The zero value must be retained once by whoever makes it.
+type refs struct {
+	users atomic.Int64
+	wipe  func() // may be nil
+}
+
+func (r *refs) retain(n int64) { r.users.Add(n) }
+
+// tryRetain fails when the last user is gone, and what it used with it.
+func (r *refs) tryRetain() bool {
+	for {
+		n := r.users.Load()
+		if n == 0 {
+			return false
+		}
+		if r.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (r *refs) release() {
+	if r.users.Add(-1) == 0 && r.wipe != nil {
+		r.wipe()
+	}
+}
+
+// cache keeps values for a short time and fetches each of them once, however many goroutines ask. Errors are not kept: an
+// outage that is over is over at once.
+type cache[V cached] struct {
+	entries *otter.Cache[uint64, V] // nil: nothing is kept, calls are still shared
+	timeout time.Duration
+
+	mu      sync.Mutex
+	flights map[flightKey]*flight[V]
+}
+
+// flightKey keeps apart what must not be shared: calls made in different phases, and a user's request and a sweep, which
+// would make the user wait for the sweep's pace.
+type flightKey struct {
+	id         identity
+	phase      kmsmigrate.Phase
+	background bool
+}
+
+type flight[V cached] struct {
+	done    chan struct{}
+	waiters int64
+	ended   bool
+	value   V
+	err     error
+}
+
+func newCache[V cached](maxEntries int, maxAge, timeout time.Duration) (*cache[V], error) {
+	c := &cache[V]{timeout: timeout, flights: map[flightKey]*flight[V]{}}
+	if maxAge <= 0 {
+		return c, nil
+	}
+	entries, err := otter.New(&otter.Options[uint64, V]{
+		MaximumSize:      maxEntries,
+		ExpiryCalculator: otter.ExpiryWriting[uint64, V](maxAge),
+		OnAtomicDeletion: func(e otter.DeletionEvent[uint64, V]) { e.Value.release() },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("envelope: %w", err)
+	}
+	c.entries = entries
+	return c, nil
+}
+
+// get returns an entry that is present and not too old. The caller must compare it with what it asked for. Nothing is
+// retained.
+func (c *cache[V]) get(hash uint64) (V, bool) {
+	if c.entries == nil {
+		var none V
+		return none, false
+	}
+	return c.entries.GetIfPresent(hash)
+}
+
+// acquire returns an entry that usable takes, from the cache or from fetch, retained for the caller. Fetch runs apart
+// from ctx, under the cache's own time-out, so that a caller who gives up fails nobody else.
+func (c *cache[V]) acquire(ctx context.Context, hash uint64, id identity, p kmsmigrate.Phase, usable func(V) bool, fetch func(context.Context) (V, error)) (V, error) {
+	var none V
+	c.mu.Lock()
+	// A flight that ended after the caller looked has left its answer here.
+	if v, ok := c.get(hash); ok && usable(v) && v.tryRetain() {
+		c.mu.Unlock()
+		return v, nil
+	}
+	fk := flightKey{id: id, phase: p}
+	f := c.flights[fk]
+	if f == nil && kmsmigrate.IsBackground(ctx) {
+		fk.background = true
+		f = c.flights[fk]
+	}
+	if f == nil {
+		f = &flight[V]{done: make(chan struct{}), err: errUnfinished}
+		c.flights[fk] = f
+		go c.fly(context.WithoutCancel(ctx), hash, fk, f, fetch)
+	}
+	f.waiters++
+	c.mu.Unlock()
+
+	select {
+	case <-f.done:
+		return f.value, f.err
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !f.ended:
+		f.waiters--
+	case f.err == nil:
+		f.value.release()
+	}
+	return none, fmt.Errorf("envelope: waiting for a data key: %w", context.Cause(ctx))
+}
+
+// fly makes the one call of a flight and hands its result to whoever still waits.
+func (c *cache[V]) fly(ctx context.Context, hash uint64, fk flightKey, f *flight[V], fetch func(context.Context) (V, error)) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.flights, fk)
+		f.ended = true
+		if f.err == nil {
+			f.value.retain(f.waiters)
+			if c.entries == nil {
+				f.value.release()
+			} else {
+				c.entries.Set(hash, f.value)
+			}
+		}
+		close(f.done)
+	}()
+	f.value, f.err = fetch(ctx)
+}
+
+// drop removes one entry, if it still is v.
+func (c *cache[V]) drop(hash uint64, v V) {
+	if c.entries == nil {
+		return
+	}
+	c.entries.ComputeIfPresent(hash, func(now V) (V, otter.ComputeOp) {
+		if now == v {
+			return now, otter.InvalidateOp
+		}
+		return now, otter.CancelOp
+	})
+}
+
+// dropIf removes the entries that gone says yes to.
+func (c *cache[V]) dropIf(gone func(V) bool) {
+	if c.entries == nil {
+		return
+	}
+	for hash, v := range c.entries.All() {
+		if gone(v) {
+			c.drop(hash, v)
+		}
+	}
+}
+
+func (c *cache[V]) size() int {
+	if c.entries == nil {
+		return 0
+	}
+	return c.entries.EstimatedSize()
+}
+
+func (c *cache[V]) close() {
+	if c.entries != nil {
+		c.entries.InvalidateAll()
+		c.entries.StopAllGoroutines()
+	}
+}

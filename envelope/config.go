@@ -1,0 +1,165 @@
+package envelope
+
+import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+)
+
+// Config is what [New] needs. Only Keys has no useful zero value.
+type Config struct {
+	// Keys wraps and unwraps data keys: both sides of the migration, and its phase.
+	Keys *kmsmigrate.Client
+
+	// Layout is the format that Seal writes. Nil means the own format.
+	Layout Layout
+	// Layouts are further formats that Open, Renew and Inspect take. The own format and Layout are always among them.
+	Layouts []Layout
+	// Suite is the algorithm that Seal uses in the own format. Zero means AES256GCM. Open takes every suite.
+	Suite Suite
+
+	// FreshKeys has Seal make a data key for every record, at one KMS call each. Otherwise records of one encryption
+	// context share a data key within the bounds below: the KMS is called seldom, and moving them to another KMS key
+	// costs three calls for all of them.
+	FreshKeys bool
+	// MaxMessages bounds how many records one data key seals. Zero means 1<<20. With random nonces of 96 bits, n records
+	// have two of one nonce, which would break both, with a probability below n²/2⁹⁷: 2⁻⁵⁷ for the default and 2⁻³³ for
+	// 1<<32, which is the most that New takes (NIST SP 800-38D, 8.3).
+	MaxMessages int64
+	// MaxBytes bounds how many bytes one data key seals. Zero means 64 GiB, 2³² blocks: what distinguishes them from random
+	// bytes then is below 2⁻⁶⁵. A single longer record is still sealed, with a key of its own.
+	MaxBytes int64
+
+	// MaxAge is how long a data key stays in memory, for sealing and for opening. Zero means a minute; negative means that
+	// none does. Until then records open without the KMS, also when the key has just been disabled there: Flush ends that.
+	MaxAge time.Duration
+	// MaxEntries bounds how many data keys are kept for opening, and as many for sealing. Zero means 4096, of about 1 KB each.
+	MaxEntries int
+	// Timeout bounds the KMS calls for one data key, which callers may share and which therefore do not end with the
+	// context of any of them. Zero means 30 seconds.
+	Timeout time.Duration
+}
+
+// Envelope seals records and opens them. It is safe for concurrent use. Make it with [New].
+type Envelope struct {
+	keys        *kmsmigrate.Client
+	layout      Layout // what Seal writes; nil for the own format
+	layouts     []Layout
+	suite       Suite
+	fresh       bool
+	maxMessages int64
+	maxBytes    int64
+
+	seed     maphash.Seed
+	phase    atomic.Uint32 // the one that the caches were last used in
+	opening  *cache[*openingKey]
+	sealing  *cache[*sealingKey]
+	renewals *cache[*renewal]
+	counts   counts
+}
+
+// New checks cfg and makes an Envelope of it, without a call to the KMS. It fails with kmsmigrate.ErrInvalid.
+func New(cfg Config) (*Envelope, error) {
+	if cfg.Keys == nil {
+		return nil, invalid("Config.Keys is nil")
+	}
+	e := &Envelope{
+		keys:        cfg.Keys,
+		layout:      cfg.Layout,
+		suite:       cfg.Suite,
+		seed:        maphash.MakeSeed(),
+		fresh:       cfg.FreshKeys || cfg.MaxAge < 0,
+		maxMessages: cfg.MaxMessages,
+		maxBytes:    cfg.MaxBytes,
+	}
+	if e.suite == 0 {
+		e.suite = AES256GCM
+	}
+	if e.maxMessages == 0 {
+		e.maxMessages = 1 << 20
+	}
+	if e.maxBytes == 0 {
+		e.maxBytes = 64 << 30
+	}
+	switch {
+	case !e.suite.valid():
+		return nil, invalid("Config.Suite is neither AES256GCM nor SM4GCM")
+	case e.maxMessages < 0 || e.maxMessages > 1<<32:
+		return nil, invalid("Config.MaxMessages is not within 1 to 1<<32")
+	case e.maxBytes < 0:
+		return nil, invalid("Config.MaxBytes is negative")
+	case cfg.MaxEntries < 0:
+		return nil, invalid("Config.MaxEntries is negative")
+	case cfg.Timeout < 0:
+		return nil, invalid("Config.Timeout is negative")
+	}
+	if err := e.setLayouts(cfg); err != nil {
+		return nil, err
+	}
+	return e, e.makeCaches(cfg)
+}
+
+// setLayouts collects every layout once and refuses two of one name: counts and errors could not tell them apart.
+func (e *Envelope) setLayouts(cfg Config) error {
+	all := slices.Clone(cfg.Layouts)
+	if cfg.Layout != nil && !slices.ContainsFunc(all, func(l Layout) bool { return l != nil && l.Name() == cfg.Layout.Name() }) {
+		all = append(all, cfg.Layout)
+	}
+	names := map[string]bool{ownName: true}
+	for i, l := range all {
+		if l == nil {
+			return invalid("Config.Layouts[%d] is nil", i)
+		}
+		if l.Name() == "" || names[l.Name()] {
+			return invalid("Config.Layouts[%d]: the name %q is empty or taken", i, l.Name())
+		}
+		names[l.Name()] = true
+	}
+	e.layouts = all
+	return nil
+}
+
+func (e *Envelope) makeCaches(cfg Config) (err error) {
+	age, entries, timeout := cfg.MaxAge, cfg.MaxEntries, cfg.Timeout
+	if age == 0 {
+		age = time.Minute
+	}
+	if entries == 0 {
+		entries = 4096
+	}
+	if timeout == 0 {
+		timeout = 30 * time.Second
+	}
+	if e.opening, err = newCache[*openingKey](entries, age, timeout); err != nil {
+		return err
+	}
+	if e.sealing, err = newCache[*sealingKey](entries, age, timeout); err != nil {
+		return err
+	}
+	e.renewals, err = newCache[*renewal](entries, age, timeout)
+	return err
+}
+
+// Flush forgets all data keys, so that the next use of each asks the KMS. Byte copies are overwritten when their last user
+// is done. What Go's cipher objects hold stays in memory until the garbage collector has run.
+func (e *Envelope) Flush() {
+	e.opening.dropIf(func(*openingKey) bool { return true })
+	e.sealing.dropIf(func(*sealingKey) bool { return true })
+	e.renewals.dropIf(func(*renewal) bool { return true })
+}
+
+// Close forgets all data keys and ends the goroutines that look for aged ones. The Envelope must not be used afterwards.
+// One that is dropped without Close is collected all the same.
+func (e *Envelope) Close() {
+	e.opening.close()
+	e.sealing.close()
+	e.renewals.close()
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("envelope: %s: %w", fmt.Sprintf(format, args...), kmsmigrate.ErrInvalid)
+}

@@ -1,0 +1,42 @@
+package envelope
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+)
+
+// appendContext appends an encoding of ec that no other context has: the number of entries, then names and values in the
+// order of the names' bytes, each after its length. All numbers are 4 bytes, big-endian. The KMS joins them as k=v&k=v,
+// where {"a": "1&b=2"} and {"a": "1", "b": "2"} are the same; here they are not.
+func appendContext(dst []byte, ec kmsmigrate.EncryptionContext) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(ec)))
+	if len(ec) == 0 {
+		return dst
+	}
+	var few [8]string
+	names := few[:0]
+	for name := range ec {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(name)))
+		dst = append(dst, name...)
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(ec[name])))
+		dst = append(dst, ec[name]...)
+	}
+	return dst
+}
+
+// contextEntry is one name and value.
+type contextEntry struct{ name, value string }
+
+func contextEntries(ec kmsmigrate.EncryptionContext) []contextEntry {
+	entries := make([]contextEntry, 0, len(ec))
+	for name, value := range ec {
+		entries = append(entries, contextEntry{name, value})
+	}
+	return entries
+}

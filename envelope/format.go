@@ -1,0 +1,154 @@
+package envelope
+
+import (
+	"encoding/binary"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+)
+
+// The own format, version 1. FORMAT.md says it byte by byte.
+const (
+	magic     = "\x8aKHE"
+	version   = 1
+	fixedSize = len(magic) + 2 + commitmentSize // magic, version, suite, commitment: the bound part
+
+	countAt  = fixedSize
+	copiesAt = countAt + 1
+
+	// MaxCopies is how many wrapped copies of its data key a record of the own format can hold.
+	MaxCopies = 16
+	// MaxWrapped is how long one wrapped copy can be, in bytes. The KMS encrypts up to 6 KB, so its longest ciphertext is
+	// 6,208 bytes.
+	MaxWrapped = 8192
+
+	ownName = "keyhaul"
+)
+
+// header is what stands before a payload. Its slices are parts of the record.
+type header struct {
+	suite      Suite
+	commitment []byte
+	copies     int
+	list       []byte // the copies, each after its 2-byte length
+	nonce      []byte
+	payload    []byte // encrypted bytes and tag
+}
+
+// parse reads the header. Every length is checked against a cap and against what is there before it is used.
+func parse(record []byte) (h header, err error) {
+	switch {
+	case len(record) < len(magic) || string(record[:len(magic)]) != magic:
+		return h, badFormat(ownName, 0, "want the 4 bytes 8A 4B 48 45")
+	case len(record) < copiesAt:
+		return h, badFormat(ownName, len(record), "want a header of at least %d bytes, the record ends", copiesAt)
+	case record[4] != version:
+		return h, badFormat(ownName, 4, "want version 1")
+	}
+	h.suite = Suite(record[5])
+	if !h.suite.valid() {
+		return h, badFormat(ownName, 5, "want suite 1 or 2")
+	}
+	h.commitment = record[6:fixedSize]
+	h.copies = int(record[countAt])
+	if h.copies == 0 || h.copies > MaxCopies {
+		return h, badFormat(ownName, countAt, "want 1 to %d wrapped copies", MaxCopies)
+	}
+	at := copiesAt
+	for range h.copies {
+		if len(record)-at < 2 {
+			return h, badFormat(ownName, at, "want the 2-byte length of a wrapped copy, the record ends")
+		}
+		size := int(binary.BigEndian.Uint16(record[at:]))
+		if size == 0 || size > MaxWrapped {
+			return h, badFormat(ownName, at, "want a wrapped copy of 1 to %d bytes", MaxWrapped)
+		}
+		at += 2
+		if len(record)-at < size {
+			return h, badFormat(ownName, at, "want a wrapped copy of %d bytes, the record ends", size)
+		}
+		at += size
+	}
+	h.list = record[copiesAt:at:at]
+	if len(record)-at < nonceSize+tagSize {
+		return h, badFormat(ownName, at, "want a nonce and a tag, 28 bytes or more, the record ends")
+	}
+	h.nonce = record[at : at+nonceSize]
+	h.payload = record[at+nonceSize:]
+	return h, nil
+}
+
+// first returns the first wrapped copy.
+func (h *header) first() []byte {
+	size := int(binary.BigEndian.Uint16(h.list))
+	return h.list[2 : 2+size : 2+size]
+}
+
+// each returns all wrapped copies.
+func (h *header) each() [][]byte {
+	copies := make([][]byte, 0, h.copies)
+	for rest := h.list; len(rest) > 0; {
+		size := int(binary.BigEndian.Uint16(rest))
+		copies = append(copies, rest[2:2+size:2+size])
+		rest = rest[2+size:]
+	}
+	return copies
+}
+
+// appendFixed appends the part of the header that payloads are bound to.
+func appendFixed(dst []byte, s Suite, commitment []byte) []byte {
+	dst = append(dst, magic...)
+	dst = append(dst, version, byte(s))
+	return append(dst, commitment...)
+}
+
+// appendCopies appends the part of the header that re-wrapping replaces.
+func appendCopies(dst []byte, copies [][]byte) ([]byte, error) {
+	if len(copies) == 0 || len(copies) > MaxCopies {
+		return nil, badFormat(ownName, countAt, "want 1 to %d wrapped copies", MaxCopies)
+	}
+	dst = append(dst, byte(len(copies)))
+	for _, wrapped := range copies {
+		if len(wrapped) == 0 || len(wrapped) > MaxWrapped {
+			return nil, badFormat(ownName, len(dst), "want a wrapped copy of 1 to %d bytes", MaxWrapped)
+		}
+		dst = binary.BigEndian.AppendUint16(dst, uint16(len(wrapped)))
+		dst = append(dst, wrapped...)
+	}
+	return dst, nil
+}
+
+// own is the own format, as far as renewal and inspection need it. Sealing and opening have a path of their
+// own, which allocates nothing but the result.
+type own struct{}
+
+func (own) Name() string { return ownName }
+
+func (own) Parse(record []byte) (Header, error) {
+	h, err := parse(record)
+	if err != nil {
+		return Header{}, err
+	}
+	return Header{Values: []Value{{Copies: h.each()}}}, nil
+}
+
+func (own) Context(_ []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.EncryptionContext, error) {
+	return ec, nil
+}
+
+func (own) Rewrap(record []byte, r Rewrap) ([]byte, error) {
+	h, err := parse(record)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]byte, 0, len(record)+64)
+	out = append(out, record[:fixedSize]...)
+	copies := make([][]byte, len(r.Values[0]))
+	for i, w := range r.Values[0] {
+		copies[i] = w.Ciphertext
+	}
+	if out, err = appendCopies(out, copies); err != nil {
+		return nil, err
+	}
+	out = append(out, h.nonce...)
+	return append(out, h.payload...), nil
+}

@@ -1,0 +1,36 @@
+package envelope
+
+import "github.com/keyhaul/keyhaul/kmsmigrate"
+
+// Inspect tells from a record's header which keys its data key is wrapped by, without a call to the KMS. Copies of one
+// Group are renewed together, with the same KMS calls. It fails with [ErrFormat].
+func (e *Envelope) Inspect(record []byte) (kmsmigrate.Info, error) {
+	l, h, err := e.headers(record)
+	if err != nil {
+		return kmsmigrate.Info{}, err
+	}
+	info := kmsmigrate.Info{Layout: l.Name()}
+	for _, v := range h.Values {
+		for _, wrapped := range v.Copies {
+			of, err := e.keys.Inspect(wrapped)
+			if err != nil {
+				return kmsmigrate.Info{}, err
+			}
+			c := of.Copies[0]
+			if !h.Direct {
+				c.Group = group(wrapped)
+			}
+			info.Copies = append(info.Copies, c)
+		}
+	}
+	return info, nil
+}
+
+// headers finds a record's format, the own one among them, and its header.
+func (e *Envelope) headers(record []byte) (headers, Header, error) {
+	if isOwn(record) {
+		h, err := own{}.Parse(record)
+		return own{}, h, err
+	}
+	return e.detect(record)
+}

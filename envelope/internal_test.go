@@ -1,0 +1,85 @@
+package envelope
+
+import (
+	"context"
+	"testing"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// The byte copies of data keys are overwritten when they leave the cache, and not before their last user is done.
+func TestEvictedDataKeysAreOverwritten(t *testing.T) {
+	t.Parallel()
+	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Old: keytest.New(keytest.Config{})})
+	require.NoError(t, err)
+	e, err := New(Config{Keys: client, Layout: ThreeLine{}})
+	require.NoError(t, err)
+	defer e.Close()
+	record, err := e.Seal(t.Context(), []byte("x"), nil)
+	require.NoError(t, err)
+	_, err = e.Open(t.Context(), record, nil)
+	require.NoError(t, err)
+
+	h, err := ThreeLine{}.Parse(record)
+	require.NoError(t, err)
+	k, err := e.unwrap(t.Context(), kmsmigrate.OldOnly, forLayoutOpening, 0, h.Values[0].Copies[0], nil)
+	require.NoError(t, err)
+	s, err := e.sealingKey(t.Context(), kmsmigrate.OldOnly, nil, nil)
+	require.NoError(t, err)
+	require.Len(t, k.value, 44)
+	e.Flush()
+	require.NotEqual(t, make([]byte, 44), k.value, "still in use")
+	require.NotEqual(t, make([]byte, 44), s.layout.Values[0], "still in use")
+	require.False(t, isZero(k.value))
+	k.release()
+	s.release()
+	require.True(t, isZero(k.value))
+	require.True(t, isZero(s.layout.Values[0]))
+	require.False(t, k.tryRetain())
+}
+
+func isZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Two contexts have one encoding only when they are equal.
+func TestContextsAreEncodedInjectively(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringOfN(rapid.RuneFrom([]rune("ab=&\x00\x01")), 0, 4, -1)
+		contexts := rapid.MapOfN(text, text, 0, 4)
+		a, b := contexts.Draw(t, "a"), contexts.Draw(t, "b")
+		equal := len(a) == len(b)
+		for k, v := range a {
+			w, ok := b[k]
+			equal = equal && ok && v == w
+		}
+		if (string(appendContext(nil, a)) == string(appendContext(nil, b))) != equal {
+			t.Fatal("two contexts, one encoding")
+		}
+	})
+}
+
+func TestTheHotPathAllocatesTheResultOnly(t *testing.T) {
+	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Old: keytest.New(keytest.Config{})})
+	require.NoError(t, err)
+	e, err := New(Config{Keys: client})
+	require.NoError(t, err)
+	defer e.Close()
+	ec := kmsmigrate.EncryptionContext{"table": "customers", "tenant": "north"}
+	plaintext := make([]byte, 4096)
+	record, err := e.Seal(context.Background(), plaintext, ec)
+	require.NoError(t, err)
+	_, err = e.Open(context.Background(), record, ec)
+	require.NoError(t, err)
+	require.LessOrEqual(t, testing.AllocsPerRun(200, func() { _, _ = e.Seal(context.Background(), plaintext, ec) }), 2.0)
+	require.LessOrEqual(t, testing.AllocsPerRun(200, func() { _, _ = e.Open(context.Background(), record, ec) }), 2.0)
+}

@@ -1,0 +1,77 @@
+package envelope
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/base64"
+)
+
+// decodeBase64 decodes standard base64 with padding, and nothing else: no line breaks, which Go's decoder skips, and no
+// stray bits at the end, so that a text stands for its bytes in one way only.
+func decodeBase64(text []byte) ([]byte, bool) {
+	if len(text)%4 != 0 || bytes.ContainsAny(text, "\r\n") {
+		return nil, false
+	}
+	out := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	n, err := base64.StdEncoding.Strict().Decode(out, text)
+	if err != nil {
+		return nil, false
+	}
+	return out[:n], true
+}
+
+// keyReadings returns the AES keys that an unwrapped value can mean. The KMS's own data keys are wrapped as base64 text, the
+// instance SDK's as raw bytes, and 32 bytes can be a raw AES-256 key or the text of an AES-192 one. The payload's tag
+// tells which it is. The readings are copies.
+func keyReadings(value []byte) [][]byte {
+	var readings [][]byte
+	if isKeySize(len(value)) {
+		readings = append(readings, bytes.Clone(value))
+	}
+	if decoded, ok := decodeBase64(value); ok && isKeySize(len(decoded)) {
+		readings = append(readings, decoded)
+	}
+	return readings
+}
+
+func isKeySize(n int) bool { return n == 16 || n == 24 || n == 32 }
+
+// openGCM opens an AES-GCM payload under any reading of an unwrapped value.
+func openGCM(value, nonce, payload, bound []byte) ([]byte, bool) {
+	if len(payload) < tagSize || len(nonce) != nonceSize {
+		return nil, false
+	}
+	for _, key := range keyReadings(value) {
+		aead, err := newGCM(key)
+		clear(key)
+		if err != nil {
+			continue
+		}
+		plaintext, err := aead.Open(make([]byte, 0, len(payload)-tagSize), nonce, payload, bound)
+		if err == nil {
+			return plaintext, true
+		}
+	}
+	return nil, false
+}
+
+func newGCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// newDataKey returns a random AES-256 key: raw, or as base64 text.
+func newDataKey(raw bool) []byte {
+	key := make([]byte, dataKeySize)
+	rand.Read(key)
+	if raw {
+		return key
+	}
+	defer clear(key)
+	return encodeDataKey(key)
+}

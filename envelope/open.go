@@ -1,0 +1,220 @@
+package envelope
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+)
+
+// Open decrypts a record of any configured format, given the encryption context it was sealed under. Side, Key and Stale of
+// the result are those of the wrapped copy that was opened, whenever that was: a data key from the cache is stale where
+// one from the KMS would be. A record that has a copy of the new side is never stale.
+//
+// It fails with [ErrFormat], [ErrTampered], or as kmsmigrate's Client.Open does: with kmsmigrate.ErrRetired, in NewOnly,
+// for a data key that only the old side opens, cached or not.
+func (e *Envelope) Open(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.Opened, error) {
+	p, err := e.begin(ctx)
+	if err != nil {
+		return kmsmigrate.Opened{}, err
+	}
+	if !isOwn(record) {
+		return e.openLayout(ctx, p, record, ec)
+	}
+	h, err := parse(record)
+	if err != nil {
+		return kmsmigrate.Opened{}, err
+	}
+	var k *openingKey
+	fresh := false // a copy of the new side is there
+	if h.copies == 1 {
+		k, err = e.unwrap(ctx, p, forOpening, h.suite, h.first(), ec)
+	} else {
+		k, fresh, err = e.unwrapAny(ctx, p, forOpening, h.suite, h.each(), ec)
+	}
+	if err != nil {
+		return kmsmigrate.Opened{}, err
+	}
+	if string(k.commitment[:]) != string(h.commitment) {
+		return kmsmigrate.Opened{}, tampered(ownName, 6, "the data key is not the one that the record commits to")
+	}
+	plaintext, err := k.aead.Open(make([]byte, 0, len(h.payload)-tagSize), h.nonce, h.payload, k.bound)
+	if err != nil {
+		return kmsmigrate.Opened{}, tampered(ownName, len(record)-len(h.payload), "the payload, its nonce or the encryption context is not what was sealed")
+	}
+	k.count.records.Add(1)
+	return kmsmigrate.Opened{Plaintext: plaintext, Side: k.side, Stale: stale(p, k.side, fresh), Key: k.ref}, nil
+}
+
+func stale(p kmsmigrate.Phase, side kmsmigrate.Side, fresh bool) bool {
+	return p.Rewrites() && side == kmsmigrate.SideOld && !fresh
+}
+
+// isOwn tells the own format, which no other format's record starts like: its first byte is not text, DER or protobuf.
+func isOwn(record []byte) bool {
+	return len(record) >= len(magic) && string(record[:len(magic)]) == magic
+}
+
+// openLayout opens a record of any other format.
+func (e *Envelope) openLayout(ctx context.Context, p kmsmigrate.Phase, record []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.Opened, error) {
+	l, h, err := e.detect(record)
+	if err != nil {
+		return kmsmigrate.Opened{}, err
+	}
+	kc, err := l.Context(record, ec)
+	if err != nil {
+		return kmsmigrate.Opened{}, fmt.Errorf("envelope: %s: %w", l.Name(), err)
+	}
+	var opened kmsmigrate.Opened
+	var first *openingKey
+	values := make([][]byte, len(h.Values))
+	for i, v := range h.Values {
+		k, fresh, err := e.unwrapValue(ctx, p, h.Direct, v.Copies, kc)
+		if err != nil {
+			return kmsmigrate.Opened{}, err
+		}
+		defer k.release()
+		values[i] = k.value
+		if i == 0 {
+			first = k
+		}
+		// One value on the old side makes the whole record the old side's.
+		if i == 0 || k.side == kmsmigrate.SideOld {
+			opened.Side, opened.Key = k.side, k.ref
+		}
+		opened.Stale = opened.Stale || stale(p, k.side, fresh)
+	}
+	if opened.Plaintext, err = l.Open(record, values, ec); err != nil {
+		return kmsmigrate.Opened{}, fmt.Errorf("envelope: %s: %w", l.Name(), err)
+	}
+	first.count.records.Add(1)
+	return opened, nil
+}
+
+// unwrapValue returns the plaintext of one value, retained for the caller.
+func (e *Envelope) unwrapValue(ctx context.Context, p kmsmigrate.Phase, direct bool, copies [][]byte, kc kmsmigrate.EncryptionContext) (*openingKey, bool, error) {
+	if !direct {
+		return e.unwrapAny(ctx, p, forLayoutOpening, 0, copies, kc)
+	}
+	k, err := e.fetch(ctx, p, forLayoutOpening, 0, copies[0], kc)
+	return k, false, err
+}
+
+// unwrapAny opens the copy of a data key that promises to cost least and to be the new side's. Only an answer that means
+// "not mine" leads to the next copy.
+func (e *Envelope) unwrapAny(ctx context.Context, p kmsmigrate.Phase, purpose byte, s Suite, copies [][]byte, ec kmsmigrate.EncryptionContext) (k *openingKey, fresh bool, err error) {
+	if len(copies) == 1 {
+		k, err = e.unwrap(ctx, p, purpose, s, copies[0], ec)
+		return k, false, err
+	}
+	order := e.order(p, copies)
+	fresh = order[0].side == kmsmigrate.SideNew
+	var answers []error
+	for _, c := range order {
+		k, err = e.unwrap(ctx, p, purpose, s, c.wrapped, ec)
+		if err == nil {
+			return k, fresh, nil
+		}
+		if !notMine(err) {
+			return nil, false, err
+		}
+		answers = append(answers, err)
+	}
+	return nil, false, errors.Join(answers...)
+}
+
+func notMine(err error) bool {
+	return errors.Is(err, kmsmigrate.ErrForeign) || errors.Is(err, kmsmigrate.ErrNoKey) || errors.Is(err, kmsmigrate.ErrRetired)
+}
+
+// candidate is a wrapped copy and whose it is.
+type candidate struct {
+	wrapped []byte
+	side    kmsmigrate.Side
+}
+
+// order sorts copies: those of the side that the phase reads and prefers, those of the other, and last those that no key
+// is sure of. The new side comes first wherever it is read, because a record with a new copy counts as new.
+func (e *Envelope) order(p kmsmigrate.Phase, copies [][]byte) []candidate {
+	order := make([]candidate, len(copies))
+	for i, wrapped := range copies {
+		order[i] = candidate{wrapped: wrapped, side: e.sideOf(wrapped)}
+	}
+	rank := func(c candidate) int {
+		switch {
+		case c.side == kmsmigrate.SideNew && p.Reads(c.side):
+			return 0
+		case c.side == kmsmigrate.SideOld && p.Reads(c.side):
+			return 1
+		case c.side == kmsmigrate.SideUnknown:
+			return 2
+		default:
+			return 3
+		}
+	}
+	slices.SortStableFunc(order, func(a, b candidate) int { return rank(a) - rank(b) })
+	return order
+}
+
+// sideOf tells whose a wrapped copy is, without a call to the KMS.
+func (e *Envelope) sideOf(wrapped []byte) kmsmigrate.Side {
+	info, err := e.keys.Inspect(wrapped)
+	if err != nil {
+		return kmsmigrate.SideUnknown
+	}
+	return info.Copies[0].Side
+}
+
+// unwrap returns the data key of one wrapped copy, from the cache where it is there and the phase reads the side that it
+// came from. For layouts it is retained for the caller; keys of the own format have nothing to overwrite.
+func (e *Envelope) unwrap(ctx context.Context, p kmsmigrate.Phase, purpose byte, s Suite, wrapped []byte, ec kmsmigrate.EncryptionContext) (*openingKey, error) {
+	// A wrapped key opens under one context, so its own bytes are enough to find it by.
+	hash := maphash.Bytes(e.seed, wrapped)
+	if k, ok := e.opening.get(hash); ok && k.is(purpose, s, wrapped, ec) && p.Reads(k.side) && (purpose == forOpening || k.tryRetain()) {
+		return k, nil
+	}
+	// What runs on after the caller has gone must not use the caller's slices.
+	wrapped, ec = slices.Clone(wrapped), ec.Clone()
+	id := identity(identify(nil, purpose, byte(s), ec, wrapped))
+	usable := func(k *openingKey) bool { return k.is(purpose, s, wrapped, ec) && p.Reads(k.side) }
+	return e.opening.acquire(ctx, hash, id, p, usable, func(ctx context.Context) (*openingKey, error) {
+		return e.fetch(ctx, p, purpose, s, wrapped, ec)
+	})
+}
+
+// fetch has the KMS unwrap a data key.
+func (e *Envelope) fetch(ctx context.Context, p kmsmigrate.Phase, purpose byte, s Suite, wrapped []byte, ec kmsmigrate.EncryptionContext) (*openingKey, error) {
+	client, err := e.keys.At(p)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := client.Open(ctx, wrapped, ec)
+	if err != nil {
+		return nil, err
+	}
+	k := &openingKey{
+		purpose: purpose, suite: s, wrapped: string(wrapped), context: contextEntries(ec),
+		side: opened.Side, ref: opened.Key, count: e.counts.of(opened.Side, opened.Key),
+	}
+	k.retain(1)
+	k.count.unwraps.Add(1)
+	if purpose == forLayoutOpening {
+		k.value = opened.Plaintext
+		k.wipe = func() { clear(k.value) }
+		return k, nil
+	}
+	defer clear(opened.Plaintext)
+	dataKey, ok := decodeDataKey(opened.Plaintext)
+	if !ok {
+		return nil, tampered(ownName, copiesAt, "the wrapped copy holds no data key of this format, 44 characters of base64")
+	}
+	defer clear(dataKey)
+	if k.aead, k.commitment, err = s.derive(dataKey); err != nil {
+		return nil, fmt.Errorf("envelope: %s: %w", s, err)
+	}
+	k.bound = s.bind(k.commitment[:], ec)
+	return k, nil
+}

@@ -1,0 +1,153 @@
+package envelope
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+)
+
+// renewal is what became of a wrapped copy. It holds no secret: a ciphertext for the new key, which the new key has opened.
+type renewal struct {
+	refs
+	id identity
+	kmsmigrate.Renewed
+}
+
+// Renew moves a record from the old side to the new by wrapping its data key anew: the payload's bytes are left alone, and
+// so is what the KMS was given to wrap. It costs what kmsmigrate's Client.Renew does, three calls, once for all records that
+// share a wrapped data key, for as long as Config.MaxAge. The result's Ciphertext is the whole record; nil means that
+// there is nothing to do, as for every record that has a copy of the new side.
+//
+// It works in phase Rewrite only, and fails as Client.Renew does: with kmsmigrate.ErrPhase before, and ErrRetired after.
+// Wrapped copies of the old side are replaced by one of the new; copies of keys that are not configured stay.
+func (e *Envelope) Renew(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.Renewed, error) {
+	p, err := e.begin(ctx)
+	if err != nil {
+		return kmsmigrate.Renewed{}, err
+	}
+	l, h, err := e.headers(record)
+	if err != nil {
+		return kmsmigrate.Renewed{}, err
+	}
+	kc, err := l.Context(record, ec)
+	if err != nil {
+		return kmsmigrate.Renewed{}, fmt.Errorf("envelope: %s: %w", l.Name(), err)
+	}
+	var result kmsmigrate.Renewed
+	var rewrap Rewrap
+	changed := false
+	for i, v := range h.Values {
+		copies, r, err := e.renewValue(ctx, p, h.Direct, v.Copies, kc)
+		if err != nil {
+			return kmsmigrate.Renewed{}, err
+		}
+		if r.Ciphertext != nil && !changed || i == 0 {
+			result.From, result.To = r.From, r.To
+		}
+		changed = changed || r.Ciphertext != nil
+		rewrap.Values = append(rewrap.Values, copies)
+	}
+	if !changed {
+		return result, nil
+	}
+	if h.NeedsPlain {
+		for _, v := range h.Values {
+			k, _, err := e.unwrapAny(ctx, p, forLayoutOpening, 0, v.Copies, kc)
+			if err != nil {
+				return kmsmigrate.Renewed{}, err
+			}
+			defer k.release()
+			rewrap.Plain = append(rewrap.Plain, k.value)
+		}
+	}
+	result.Ciphertext, err = e.rewrapped(l, record, rewrap)
+	return result, err
+}
+
+// rewrapped has the layout put new copies into a record, and sees for itself that they are there: a record is about to be
+// replaced by this.
+func (e *Envelope) rewrapped(l headers, record []byte, r Rewrap) ([]byte, error) {
+	out, err := l.Rewrap(record, r)
+	if err != nil {
+		return nil, fmt.Errorf("envelope: %s: %w", l.Name(), err)
+	}
+	h, err := parseWith(l, out)
+	if err != nil {
+		return nil, fmt.Errorf("envelope: %s: the re-wrapped record does not parse: %w", l.Name(), err)
+	}
+	same := len(h.Values) == len(r.Values)
+	for i := 0; same && i < len(h.Values); i++ {
+		same = slices.EqualFunc(h.Values[i].Copies, r.Values[i], func(a []byte, b Wrapped) bool { return string(a) == string(b.Ciphertext) })
+	}
+	if !same {
+		return nil, fmt.Errorf("envelope: %s: the re-wrapped record does not hold the new copies: %w", l.Name(), ErrFormat)
+	}
+	return out, nil
+}
+
+// renewValue returns the copies that a value is to have from now on, and what was done.
+func (e *Envelope) renewValue(ctx context.Context, p kmsmigrate.Phase, direct bool, copies [][]byte, kc kmsmigrate.EncryptionContext) ([]Wrapped, kmsmigrate.Renewed, error) {
+	var answers []error
+	for _, c := range e.order(p, copies) {
+		r, err := e.renewCopy(ctx, p, direct, c.wrapped, kc)
+		if err != nil {
+			if len(copies) > 1 && notMine(err) {
+				answers = append(answers, err)
+				continue
+			}
+			return nil, r, err
+		}
+		if r.Ciphertext == nil {
+			return e.keep(copies, func([]byte) bool { return true }), r, nil
+		}
+		renewed := []Wrapped{{Ciphertext: r.Ciphertext, Key: r.To}}
+		return append(renewed, e.keep(copies, func(other []byte) bool {
+			return string(other) != string(c.wrapped) && e.sideOf(other) != kmsmigrate.SideOld
+		})...), r, nil
+	}
+	return nil, kmsmigrate.Renewed{}, errors.Join(answers...)
+}
+
+// keep returns the copies that stay is true for.
+func (e *Envelope) keep(copies [][]byte, stay func([]byte) bool) []Wrapped {
+	var kept []Wrapped
+	for _, wrapped := range copies {
+		if stay(wrapped) {
+			kept = append(kept, e.wrappedBy(wrapped))
+		}
+	}
+	return kept
+}
+
+// renewCopy renews one wrapped copy, or remembers that it has been.
+func (e *Envelope) renewCopy(ctx context.Context, p kmsmigrate.Phase, direct bool, wrapped []byte, kc kmsmigrate.EncryptionContext) (kmsmigrate.Renewed, error) {
+	client, err := e.keys.At(p)
+	if err != nil {
+		return kmsmigrate.Renewed{}, err
+	}
+	// Where the answer costs no call there is nothing to remember: in other phases, and for what is known to be new.
+	if direct || !p.Rewrites() || e.sideOf(wrapped) == kmsmigrate.SideNew {
+		return client.Renew(ctx, wrapped, kc)
+	}
+	id := identity(identify(nil, forRenewal, 0, kc, wrapped))
+	wrapped, kc = slices.Clone(wrapped), kc.Clone()
+	is := func(r *renewal) bool { return r.id == id }
+	r, err := e.renewals.acquire(ctx, maphash.String(e.seed, string(id)), id, p, is, func(ctx context.Context) (*renewal, error) {
+		renewed, err := client.Renew(ctx, wrapped, kc)
+		if err != nil {
+			return nil, err
+		}
+		r := &renewal{id: id, Renewed: renewed}
+		r.retain(1)
+		return r, nil
+	})
+	if err != nil {
+		return kmsmigrate.Renewed{}, err
+	}
+	defer r.release()
+	return r.Renewed, nil
+}

@@ -1,0 +1,115 @@
+package envelope
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"hash/maphash"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+)
+
+// Seal encrypts plaintext, which may be empty, into a record that opens under an equal ec only. The data key is wrapped by
+// the key that the phase writes with, under ec too. Errors are those of kmsmigrate's Client.Encrypt.
+func (e *Envelope) Seal(ctx context.Context, plaintext []byte, ec kmsmigrate.EncryptionContext) ([]byte, error) {
+	p, err := e.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	k, err := e.sealingKey(ctx, p, plaintext, ec)
+	if err != nil {
+		return nil, err
+	}
+	defer k.release()
+	e.counts.sealed.Add(1)
+	if e.layout == nil {
+		return k.seal(plaintext), nil
+	}
+	record, err := e.layout.Seal(plaintext, k.layout, ec)
+	if err != nil {
+		return nil, fmt.Errorf("envelope: %s: %w", e.layout.Name(), err)
+	}
+	return record, nil
+}
+
+// seal writes a record of the own format: the header, a nonce, the payload.
+func (k *sealingKey) seal(plaintext []byte) []byte {
+	at := len(k.prefix)
+	record := make([]byte, at+nonceSize, at+nonceSize+len(plaintext)+tagSize)
+	copy(record, k.prefix)
+	nonce := record[at:]
+	rand.Read(nonce)
+	return k.aead.Seal(record, nonce, plaintext, k.bound)
+}
+
+// sealingKey returns a data key that may seal plaintext, retained for the caller.
+func (e *Envelope) sealingKey(ctx context.Context, p kmsmigrate.Phase, plaintext []byte, ec kmsmigrate.EncryptionContext) (*sealingKey, error) {
+	if e.fresh || !e.shares() {
+		return e.newKey(ctx, p, plaintext, ec)
+	}
+	var stack [256]byte
+	id := identify(stack[:0], forSealing, byte(p), ec, nil)
+	hash := maphash.Bytes(e.seed, id)
+	takes := func(k *sealingKey) bool { return k.take(len(plaintext), e.maxMessages, e.maxBytes) }
+	if k, ok := e.sealing.get(hash); ok && string(k.id) == string(id) && k.tryRetain() {
+		if takes(k) {
+			return k, nil
+		}
+		k.release()
+		e.sealing.drop(hash, k)
+	}
+	kept, ec := identity(id), ec.Clone()
+	for {
+		is := func(k *sealingKey) bool { return k.id == kept }
+		k, err := e.sealing.acquire(ctx, hash, kept, p, is, func(ctx context.Context) (*sealingKey, error) {
+			k, err := e.newKey(ctx, p, nil, ec)
+			if err == nil {
+				k.id = kept
+			}
+			return k, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if takes(k) {
+			return k, nil
+		}
+		// Others who waited for the same key have used it up. There is progress: each key seals at least one record.
+		k.release()
+		e.sealing.drop(hash, k)
+	}
+}
+
+// newKey makes a data key for what Seal writes.
+func (e *Envelope) newKey(ctx context.Context, p kmsmigrate.Phase, plaintext []byte, ec kmsmigrate.EncryptionContext) (*sealingKey, error) {
+	e.counts.dataKeys.Add(1)
+	if e.layout == nil {
+		return e.newSealingKey(ctx, p, ec)
+	}
+	return e.newLayoutKey(ctx, p, plaintext, ec)
+}
+
+// shares tells whether data keys of what Seal writes may seal more than one record.
+func (e *Envelope) shares() bool {
+	if e.layout == nil {
+		return true
+	}
+	s, ok := e.layout.(Sharer)
+	return ok && s.SharesValues()
+}
+
+// begin reads the phase, once for the operation, and forgets what a new phase does not allow.
+func (e *Envelope) begin(ctx context.Context) (kmsmigrate.Phase, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("envelope: %w", err)
+	}
+	p := e.keys.Phase()
+	if !p.Valid() {
+		return 0, fmt.Errorf("envelope: %s is none of the five phases: %w", p, kmsmigrate.ErrPhase)
+	}
+	if e.phase.Load() != uint32(p) && e.phase.Swap(uint32(p)) != uint32(p) {
+		e.opening.dropIf(func(k *openingKey) bool { return !p.Reads(k.side) })
+		e.sealing.dropIf(func(k *sealingKey) bool { return k.phase != p })
+	}
+	return p, nil
+}

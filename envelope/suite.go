@@ -1,0 +1,107 @@
+package envelope
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/emmansun/gmsm/sm4"
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+)
+
+// Suite is the algorithm that seals payloads of the own format.
+type Suite uint8
+
+// The suites. The numbers stand in records.
+const (
+	AES256GCM Suite = 1 // AES-256-GCM; what a zero Config.Suite means
+	SM4GCM    Suite = 2 // SM4-GCM (GB/T 32907), where Chinese rules ask for it
+)
+
+// String returns "AES-256-GCM" or "SM4-GCM".
+func (s Suite) String() string {
+	switch s {
+	case AES256GCM:
+		return "AES-256-GCM"
+	case SM4GCM:
+		return "SM4-GCM"
+	default:
+		return fmt.Sprintf("suite(%d)", uint8(s))
+	}
+}
+
+func (s Suite) valid() bool { return s == AES256GCM || s == SM4GCM }
+
+// Sizes that all suites share, in bytes.
+const (
+	dataKeySize    = 32
+	commitmentSize = 32
+	nonceSize      = 12
+	tagSize        = 16
+)
+
+// derive makes of a data key what seals a payload, and the commitment that tells this data key from any other. GCM alone
+// does not: one ciphertext can be made that opens under two keys. Both come from HKDF, so that neither tells of the other.
+func (s Suite) derive(dataKey []byte) (cipher.AEAD, [commitmentSize]byte, error) {
+	var commitment [commitmentSize]byte
+	size := 32
+	if s == SM4GCM {
+		size = sm4.BlockSize
+	}
+	pseudorandom, err := hkdf.Extract(sha256.New, dataKey, []byte("keyhaul envelope v1"))
+	if err != nil {
+		return nil, commitment, err
+	}
+	defer clear(pseudorandom)
+	key, err := hkdf.Expand(sha256.New, pseudorandom, "payload"+string(rune(s)), size)
+	if err != nil {
+		return nil, commitment, err
+	}
+	defer clear(key)
+	commit, err := hkdf.Expand(sha256.New, pseudorandom, "commitment"+string(rune(s)), commitmentSize)
+	if err != nil {
+		return nil, commitment, err
+	}
+	copy(commitment[:], commit)
+	newBlock := aes.NewCipher
+	if s == SM4GCM {
+		newBlock = sm4.NewCipher
+	}
+	block, err := newBlock(key)
+	if err != nil {
+		return nil, commitment, err
+	}
+	aead, err := cipher.NewGCM(block)
+	return aead, commitment, err
+}
+
+// bind returns what a payload is bound to besides its key: the header up to the wrapped copies, which must stay
+// replaceable, and the encryption context.
+func (s Suite) bind(commitment []byte, ec kmsmigrate.EncryptionContext) []byte {
+	return appendContext(appendFixed(make([]byte, 0, fixedSize+64), s, commitment), ec)
+}
+
+// encodeDataKey returns what the KMS is given to wrap: the base64 text of the data key, 44 characters. The gateway sends
+// plaintext as a string and refuses what is not UTF-8, and the KMS's own data keys are wrapped so.
+func encodeDataKey(dataKey []byte) []byte {
+	text := make([]byte, base64.StdEncoding.EncodedLen(len(dataKey)))
+	base64.StdEncoding.Encode(text, dataKey)
+	return text
+}
+
+// decodeDataKey is the reverse. It takes nothing else, so that a wrapped value of another purpose is never used as a key.
+func decodeDataKey(text []byte) ([]byte, bool) {
+	if len(text) != base64.StdEncoding.EncodedLen(dataKeySize) {
+		return nil, false
+	}
+	dataKey := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	n, err := base64.StdEncoding.Strict().Decode(dataKey, text)
+	if err != nil || n != dataKeySize {
+		clear(dataKey)
+		return nil, false
+	}
+	return dataKey[:n], true
+}
