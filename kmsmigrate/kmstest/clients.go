@@ -1,6 +1,7 @@
 package kmstest
 
 import (
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	dkmsapi "github.com/aliyun/alibabacloud-dkms-gcs-go-sdk/openapi"
 	dkms "github.com/aliyun/alibabacloud-dkms-gcs-go-sdk/sdk"
 	transfer "github.com/aliyun/alibabacloud-dkms-transfer-go-sdk/sdk"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
 )
 
 // SDKClient is the official client of the shared gateway, over https, with the account's access key. It is the plain SDK: do not share
@@ -53,6 +56,25 @@ func (i *Instance) TransferClient(ck *ClientKey) (*transfer.KmsTransferClient, e
 	}
 	client.Client.Domain = i.region.HTTPS
 	return client, nil
+}
+
+// GatewayConfig is the shared gateway for our own client: alikms.NewGateway takes it as it is.
+func (r *Region) GatewayConfig() alikms.GatewayConfig {
+	id, secret := r.cloud.Credentials()
+	return alikms.GatewayConfig{Region: r.ID, Endpoint: r.HTTPS, AccessKeyID: id, AccessKeySecret: secret, CAPEM: r.CA(), Account: r.cloud.Account()}
+}
+
+// RPCConfig is the instance's RPC face for our own client: alikms.NewGateway takes it as it is.
+func (i *Instance) RPCConfig() alikms.GatewayConfig {
+	config := i.region.GatewayConfig()
+	config.Endpoint, config.CAPEM, config.Instance = i.Addr, i.CA(), i.ID
+	return config
+}
+
+// InstanceConfig is the instance's protobuf face for our own client: alikms.NewInstance takes it as it is.
+func (i *Instance) InstanceConfig(ck *ClientKey) alikms.InstanceConfig {
+	return alikms.InstanceConfig{Endpoint: i.Addr, ClientKey: bytes.Clone(ck.JSON), Password: ck.Password, CAPEM: i.CA(), Account: i.cloud.Account(),
+		Region: i.region.ID, Instance: i.ID}
 }
 
 // warmSDK makes the SDK fill its table of endpoints, a global that its constructors would otherwise write at the same time. Start calls it,

@@ -80,16 +80,21 @@ type evidence struct {
 	mu       sync.Mutex
 	requests []Request // a ring once full
 	next     int
-	counts   map[counted]int
+	counts   map[counted]tally
 }
+
+// tally is what is added up.
+type tally struct{ requests, plaintext int }
 
 func (e *evidence) add(r Request) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.counts == nil {
-		e.counts = map[counted]int{}
+		e.counts = map[counted]tally{}
 	}
-	e.counts[counted{r.Face, r.Region, r.Instance, r.Action, r.KeyID, r.Code, r.ok()}]++
+	at := counted{r.Face, r.Region, r.Instance, r.Action, r.KeyID, r.Code, r.ok()}
+	sum := e.counts[at]
+	e.counts[at] = tally{sum.requests + 1, sum.plaintext + r.PlaintextIn + r.PlaintextOut}
 	if len(e.requests) < e.keep {
 		e.requests = append(e.requests, r)
 		return
@@ -114,17 +119,24 @@ func (c *Cloud) Requests(m Match) []Request {
 }
 
 // Count returns how many requests fitted since Start or ResetEvidence. It is exact, however many there were.
-func (c *Cloud) Count(m Match) int {
+func (c *Cloud) Count(m Match) int { return c.sum(m).requests }
+
+// PlaintextBytes returns how many bytes of plaintext, data keys and secrets crossed in the requests that fit, in either direction. Zero shows
+// that a face was never trusted with any: ReEncrypt on one side, ciphertext-only work on the other.
+func (c *Cloud) PlaintextBytes(m Match) int { return c.sum(m).plaintext }
+
+func (c *Cloud) sum(m Match) tally {
 	e := &c.evidence
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n := 0
+	var out tally
 	for k, v := range e.counts {
 		if m.fits(k.face, k.region, k.instance, k.action, k.key) && (m.Code == "" || m.Code == k.code) && (!m.OK || k.ok) {
-			n += v
+			out.requests += v.requests
+			out.plaintext += v.plaintext
 		}
 	}
-	return n
+	return out
 }
 
 // ResetEvidence forgets all requests, counters and connection counts. What is under way is counted when it ends.

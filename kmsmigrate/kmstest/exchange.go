@@ -19,6 +19,7 @@ type reply struct {
 	contentType string
 	header      map[string]string
 	body        []byte
+	slow        time.Duration // how long the body takes
 }
 
 // call is a request that was read but not yet judged, in one of the two protocols.
@@ -38,9 +39,7 @@ type exchange struct {
 func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{face: f, http: r}
 	x.record = Request{Time: f.cloud.Now(), Region: f.door.Region.ID, Host: r.Host, TLS: r.TLS != nil, RequestID: model.NewUUID()}
-	if f.door.Instance != nil {
-		x.record.Instance = f.door.Instance.ID
-	}
+	x.record.Instance = f.instanceID()
 	start := time.Now()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	x.body = body
@@ -106,7 +105,30 @@ func (x *exchange) write(w http.ResponseWriter, a reply) {
 	}
 	h.Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
+	if a.slow > 0 {
+		x.trickle(w, a)
+		return
+	}
 	w.Write(a.body)
+}
+
+// trickle sends the body in a few pieces, evenly spread.
+func (x *exchange) trickle(w http.ResponseWriter, a reply) {
+	ctx, cancel := x.face.shutdownContext(x.http)
+	defer cancel()
+	const pieces = 8
+	flush := http.NewResponseController(w)
+	tick := time.NewTicker(a.slow / pieces)
+	defer tick.Stop()
+	for i := range pieces {
+		flush.Flush()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		w.Write(a.body[len(a.body)*i/pieces : len(a.body)*(i+1)/pieces])
+	}
 }
 
 // dropConnection ends the connection with a reset, as a crashing peer or a firewall would.
@@ -115,12 +137,8 @@ func dropConnection(w http.ResponseWriter) {
 	if err != nil {
 		panic(http.ErrAbortHandler) // net/http closes the connection on this, quietly
 	}
-	raw := conn
 	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		raw = t.NetConn()
+		conn = t.NetConn()
 	}
-	if t, ok := raw.(*net.TCPConn); ok {
-		t.SetLinger(0)
-	}
-	raw.Close()
+	reset(conn)
 }

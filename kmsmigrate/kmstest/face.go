@@ -47,6 +47,7 @@ func (c *Cloud) openFace(door model.Door, ca *authority, saved string) (*face, e
 		ConnState:         f.watch,
 		Protocols:         new(http.Protocols),
 	}
+	l = &outageListener{l, f}
 	f.server.Protocols.SetHTTP1(true) // the instance gateway is never spoken to in HTTP/2
 	if ca != nil {
 		l = tls.NewListener(l, f.tlsConfig())
@@ -85,6 +86,38 @@ func (f *face) strangeCertificate() (*tls.Certificate, error) {
 		return nil, err
 	}
 	return &a.server, nil
+}
+
+// outageListener resets connections while there is an outage.
+type outageListener struct {
+	net.Listener
+	face *face
+}
+
+func (l *outageListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil || !l.face.cloud.faults.outage(l.face) {
+			return conn, err
+		}
+		reset(conn)
+	}
+}
+
+// reset closes a connection as a crashing peer or a firewall would.
+func reset(conn net.Conn) {
+	if t, ok := conn.(*net.TCPConn); ok {
+		t.SetLinger(0)
+	}
+	conn.Close()
+}
+
+// instanceID is empty on the shared gateway.
+func (f *face) instanceID() string {
+	if f.door.Instance == nil {
+		return ""
+	}
+	return f.door.Instance.ID
 }
 
 func (f *face) watch(_ net.Conn, s http.ConnState) {

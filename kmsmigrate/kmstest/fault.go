@@ -60,6 +60,11 @@ type Fault struct {
 	// Before runs just before the work, and After between the work and the answer, on the request's goroutine: rotate or disable a key
 	// there to see what happens between two calls.
 	Before, After func()
+	// SlowBody sends the headers at once and the body in pieces, spread over this time.
+	SlowBody time.Duration
+	// Outage takes an address off the network: new connections are reset before a byte is read, and open ones at their next request. It is
+	// matched by region and instance alone; a region without an instance is its gateway and all its instances.
+	Outage bool
 	// WrongCertificate makes new TLS connections see a certificate of a CA that nobody trusts. It is matched by region and instance alone.
 	WrongCertificate bool
 }
@@ -100,6 +105,10 @@ func (f *faults) pick(r *Request) plan {
 	defer f.mu.Unlock()
 	var p plan
 	for _, u := range f.rules {
+		if u.Outage && u.Match.place().fits("", r.Region, r.Instance, "", "") {
+			p = append(p, Fault{Reset: ResetBefore})
+			continue
+		}
 		if !u.WrongCertificate && u.Match.fits(r.Face, r.Region, r.Instance, r.Action, r.KeyID) && f.hits(u) {
 			p = append(p, u.Fault)
 		}
@@ -117,16 +126,22 @@ func (f *faults) hits(u *rule) bool {
 	return true
 }
 
+// place is what is known of a connection before there is a request.
+func (m Match) place() Match { return Match{Region: m.Region, Instance: m.Instance} }
+
 func (f *faults) wrongCertificate(at *face) bool {
+	return f.connection(at, func(u *rule) bool { return u.WrongCertificate })
+}
+
+func (f *faults) outage(at *face) bool {
+	return f.connection(at, func(u *rule) bool { return u.Outage })
+}
+
+func (f *faults) connection(at *face, is func(*rule) bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	instance := ""
-	if at.door.Instance != nil {
-		instance = at.door.Instance.ID
-	}
 	for _, u := range f.rules {
-		m := Match{Region: u.Match.Region, Instance: u.Match.Instance}
-		if u.WrongCertificate && m.fits("", at.door.Region.ID, instance, "", "") && f.hits(u) {
+		if is(u) && u.Match.place().fits("", at.door.Region.ID, at.instanceID(), "", "") && f.hits(u) {
 			return true
 		}
 	}
@@ -170,7 +185,9 @@ func (p plan) before(ctx context.Context, c call) (answer reply, drop, over bool
 		case f.Reset == ResetBefore:
 			return reply{}, true, true
 		case f.Body == "" && (f.Status != 0 || f.Code != ""):
-			return f.error(c), false, true
+			answer := f.error(c)
+			answer.slow = f.SlowBody
+			return answer, false, true
 		}
 	}
 	return reply{}, false, false
@@ -186,8 +203,9 @@ func (p plan) after(answer reply) (reply, bool) {
 			return reply{}, true
 		}
 		if f.Body != "" {
-			return f.replace(answer), false
+			answer = f.replace(answer)
 		}
+		answer.slow = max(answer.slow, f.SlowBody)
 	}
 	return answer, false
 }
