@@ -1,0 +1,47 @@
+package keyhaul_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestReadmeCompiles finds every line of the README's Go code, in its order, in the Examples beside it, which are compiled and run.
+func TestReadmeCompiles(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	example, err := os.ReadFile("example_test.go")
+	require.NoError(t, err)
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
+	require.GreaterOrEqual(t, len(blocks), 3)
+	for _, block := range blocks {
+		rest := lines(string(example))
+		for _, line := range lines(block[1]) {
+			at := -1
+			for i, l := range rest {
+				if l == line {
+					at = i
+					break
+				}
+			}
+			require.GreaterOrEqual(t, at, 0, "this line of the README is not in example_test.go, or not in this order:\n%s", line)
+			rest = rest[at+1:]
+		}
+	}
+}
+
+// lines returns the lines that say something, without indentation, and with the blanks before comments folded, which gofmt
+// decides about.
+func lines(text string) []string {
+	var out []string
+	for line := range strings.Lines(text) {
+		if line = regexp.MustCompile(`\s+//`).ReplaceAllString(strings.TrimSpace(line), " //"); line != "" {
+			out = append(out, line)
+		}
+	}
+	return out
+}
