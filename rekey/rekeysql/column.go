@@ -62,7 +62,7 @@ type definition struct {
 }
 
 func (d definition) names() string {
-	var names []string
+	names := make([]string, 0, len(d.columns))
 	for _, c := range d.columns {
 		names = append(names, c.name)
 	}
@@ -77,7 +77,7 @@ func (d definition) unique(key []string) bool {
 }
 
 func (d definition) uniques() string {
-	var all []string
+	all := make([]string, 0, len(d.indexes))
 	for _, index := range d.indexes {
 		all = append(all, "("+strings.Join(index, ", ")+")")
 	}

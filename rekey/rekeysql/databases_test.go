@@ -49,33 +49,34 @@ func onEach(t *testing.T, test func(t *testing.T, d database)) {
 }
 
 // open connects to a database; for SQLite to a file of the test's own.
-func (d database) open(t testing.TB) *sql.DB {
-	t.Helper()
+func (d database) open(tb testing.TB) *sql.DB {
+	tb.Helper()
 	dsn := os.Getenv(d.env)
 	if d.env == "" {
-		dsn = "file:" + filepath.Join(t.TempDir(), "test.db") + "?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)&_pragma=synchronous(off)"
+		// A short busy_timeout, so that a test of locks does not take long.
+		dsn = "file:" + filepath.Join(tb.TempDir(), "test.db") + "?_pragma=journal_mode(wal)&_pragma=busy_timeout(1000)&_pragma=synchronous(off)"
 	}
 	db, err := sql.Open(d.driver, dsn)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
 	return db
 }
 
 var tables atomic.Int64
 
 // table creates a table of the test's own: NAME in the statement is its name.
-func (d database) table(t testing.TB, db *sql.DB, statement string) string {
-	t.Helper()
+func (d database) table(tb testing.TB, db *sql.DB, statement string) string {
+	tb.Helper()
 	name := fmt.Sprintf("t%d_%d", os.Getpid(), tables.Add(1))
-	run(t, db, strings.ReplaceAll(statement, "NAME", name))
-	t.Cleanup(func() { _, _ = db.ExecContext(context.Background(), "DROP TABLE "+name) })
+	run(tb, db, strings.ReplaceAll(statement, "NAME", name))
+	tb.Cleanup(func() { _, _ = db.ExecContext(context.Background(), "DROP TABLE "+name) })
 	return name
 }
 
-func run(t testing.TB, db rekeysql.DB, statement string, args ...any) {
-	t.Helper()
-	_, err := db.ExecContext(t.Context(), statement, args...)
-	require.NoError(t, err, statement)
+func run(tb testing.TB, db rekeysql.DB, statement string, args ...any) {
+	tb.Helper()
+	_, err := db.ExecContext(tb.Context(), statement, args...)
+	require.NoError(tb, err, statement)
 }
 
 // args turns ? into the database's placeholders.

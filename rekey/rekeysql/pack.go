@@ -29,7 +29,7 @@ func unpack(value []byte, n int) ([][]byte, error) {
 		}
 		value = value[used:]
 		if size > 0 {
-			values[i] = value[:size-1 : size-1]
+			values[i] = value[: size-1 : size-1]
 			value = value[size-1:]
 		}
 	}

@@ -71,7 +71,7 @@ func (f postgres) describe(ctx context.Context, db DB, t Table) (d definition, e
 	case kind == "":
 		return d, t.wrong("there is no such table in the search path")
 	case kind != "r" && kind != "p":
-		return d, t.wrong("it is no table (relkind %s): name the table behind it", kind)
+		return d, t.wrong("it is a view, an index or a foreign table: name the table behind it")
 	}
 	err = each(ctx, db, `SELECT a.attname::text, format_type(a.atttypid, NULL), COALESCE(b.typname, y.typname)::text, NOT a.attnotnull, a.atttypmod, a.attgenerated <> ''
 		FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = y.typbasetype AND y.typtype = 'd'

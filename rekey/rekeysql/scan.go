@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"iter"
+	"strconv"
 	"strings"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
@@ -78,7 +79,7 @@ func (s *Store) page(ctx context.Context, after string, started bool, through st
 
 // columns is what a record is made of.
 func (s *Store) columns() string {
-	var names []string
+	names := make([]string, 0, len(s.key)+len(s.values)+len(s.table.Columns))
 	for _, c := range s.key {
 		names = append(names, s.flavor.keyText(c))
 	}
@@ -145,15 +146,41 @@ func (s *Store) compare(q *query, op string, args []any) {
 	q.text(strings.Repeat(")", last))
 }
 
+// cell takes one column of any driver. Unlike sql.RawBytes it tells NULL from what is empty.
+type cell struct {
+	null bool
+	raw  []byte // a copy
+}
+
+// Scan implements [sql.Scanner].
+func (c *cell) Scan(src any) error {
+	c.null, c.raw = false, nil
+	switch v := src.(type) {
+	case nil:
+		c.null = true
+	case []byte:
+		c.raw = append([]byte{}, v...)
+	case string:
+		c.raw = []byte(v)
+	case int64:
+		c.raw = strconv.AppendInt(nil, v, 10)
+	case uint64:
+		c.raw = strconv.AppendUint(nil, v, 10)
+	default:
+		return fmt.Errorf("the driver returns a %T, where text, bytes or an integer is expected", src)
+	}
+	return nil
+}
+
 // row is where a row is scanned into.
 type row struct {
-	key, values []sql.RawBytes
+	key, values []cell
 	columns     []sql.NullString
 	into        []any
 }
 
 func (s *Store) newRow() *row {
-	r := &row{key: make([]sql.RawBytes, len(s.key)), values: make([]sql.RawBytes, len(s.values)), columns: make([]sql.NullString, len(s.table.Columns))}
+	r := &row{key: make([]cell, len(s.key)), values: make([]cell, len(s.values)), columns: make([]sql.NullString, len(s.table.Columns))}
 	for i := range r.key {
 		r.into = append(r.into, &r.key[i])
 	}
@@ -166,25 +193,25 @@ func (s *Store) newRow() *row {
 	return r
 }
 
-// record makes a record of the current row, with copies of everything.
+// record makes a record of the current row.
 func (s *Store) record(rows *sql.Rows, r *row) (rekey.Record, error) {
 	if err := rows.Scan(r.into...); err != nil {
 		return rekey.Record{}, fmt.Errorf("rekeysql: reading %s: %w", s.table.Name, err)
 	}
 	parts := make([]string, len(s.key))
 	for i, c := range s.key {
-		if r.key[i] == nil {
+		if r.key[i].null {
 			return rekey.Record{}, s.table.wrong("a row has NULL in the key column %q", c.name)
 		}
-		parts[i] = c.key.text(r.key[i])
+		parts[i] = c.key.text(r.key[i].raw)
 	}
 	rec := rekey.Record{ID: formatID(parts)}
 	values, held := make([][]byte, len(r.values)), false
 	for i, v := range r.values {
-		if v != nil {
-			values[i] = append([]byte{}, v...)
+		if !v.null {
+			values[i] = v.raw
 		}
-		held = held || len(v) > 0
+		held = held || len(v.raw) > 0
 	}
 	if held {
 		rec.Value = s.join(values)

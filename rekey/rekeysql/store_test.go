@@ -16,6 +16,7 @@ import (
 func TestStoresPassTheSuite(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d database) {
+		t.Helper()
 		for _, test := range []struct {
 			name, create string
 			key          func(i int) any
@@ -35,7 +36,9 @@ func TestStoresPassTheSuite(t *testing.T) {
 					require.NoError(t, err)
 					require.NoError(t, rekeytest.TestStore(t.Context(), rekeytest.Subject{
 						Store: store, Missing: test.missing, Text: test.text,
-						Fill: func(ctx context.Context, values [][]byte) error { return d.fill(ctx, db, name, test.key, values, test.text) },
+						Fill: func(ctx context.Context, values [][]byte) error {
+							return d.fill(ctx, db, name, test.key, values, test.text)
+						},
 					}))
 				})
 			}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/rekey"
 )
 
@@ -142,5 +141,5 @@ func (m *Memory) Swaps() int64 {
 }
 
 func clone(rec rekey.Record) rekey.Record {
-	return rekey.Record{ID: rec.ID, Value: slices.Clone(rec.Value), Context: kmsmigrate.EncryptionContext(rec.Context).Clone()}
+	return rekey.Record{ID: rec.ID, Value: slices.Clone(rec.Value), Context: rec.Context.Clone()}
 }

@@ -242,7 +242,7 @@ func (t *suite) through() {
 // positions are places that paging is likely to get wrong.
 func positions(n int) []int {
 	var at []int
-	for _, i := range []int{0, 1, 98, 99, 100, 498, 499, 500, 999, 1000, n / 2, n - 2, n - 1} {
+	for _, i := range []int{0, 99, 100, 499, 500, n - 2, n - 1} {
 		if i >= 0 && i < n {
 			at = append(at, i)
 		}
@@ -281,7 +281,8 @@ func (t *suite) swapWhileScanning() {
 func (t *suite) breakOff() {
 	recs := t.fill(many(40)...)
 	for range recs {
-		for range t.store.Scan(t.ctx, rekey.Range{}) {
+		for _, err := range t.store.Scan(t.ctx, rekey.Range{}) {
+			t.rule(err == nil, "Scan fails: %w", err)
 			break
 		}
 	}
