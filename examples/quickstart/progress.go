@@ -14,16 +14,13 @@ import (
 // progress shows how far a long step has come: a bar on a terminal, a line every tenth of the way elsewhere, because a bar
 // writes control bytes that nobody wants in a log.
 type progress struct {
-	out  io.Writer
-	bars *mpb.Progress // nil where there is no terminal
+	out      io.Writer
+	terminal bool
 }
 
 func newProgress(out io.Writer) *progress {
-	p := &progress{out: out}
-	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		p.bars = mpb.New(mpb.WithOutput(out), mpb.WithWidth(50))
-	}
-	return p
+	f, ok := out.(*os.File)
+	return &progress{out: out, terminal: ok && term.IsTerminal(int(f.Fd()))}
 }
 
 // step is one long step.
@@ -31,7 +28,8 @@ type step struct {
 	name  string
 	total int64
 	out   io.Writer
-	bar   *mpb.Bar
+	bars  *mpb.Progress // one for each step: it redraws all that it has drawn, over whatever was printed since
+	bar   *mpb.Bar      // nil where there is no terminal
 
 	mu    sync.Mutex
 	done  int64
@@ -40,8 +38,9 @@ type step struct {
 
 func (p *progress) start(name string, total int64) *step {
 	s := &step{name: name, total: total, out: p.out}
-	if p.bars != nil {
-		s.bar = p.bars.AddBar(total,
+	if p.terminal {
+		s.bars = mpb.New(mpb.WithOutput(p.out), mpb.WithWidth(50))
+		s.bar = s.bars.AddBar(total,
 			mpb.PrependDecorators(decor.Name(name, decor.WC{W: 30, C: decor.DindentRight})),
 			mpb.AppendDecorators(decor.CountersNoUnit("%d / %d"), decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO)))
 	}
@@ -73,5 +72,5 @@ func (s *step) end() {
 	if s.done < s.total {
 		s.bar.Abort(false)
 	}
-	s.bar.Wait()
+	s.bars.Wait()
 }

@@ -15,7 +15,7 @@ type result struct {
 	NewAfter           int64   `json:"new_after"`
 	Lost               int64   `json:"lost"`       // gone, or not to be opened any more
 	Mismatched         int64   `json:"mismatched"` // opened, and not what was written; also reads during the migration
-	Conflicts          int64   `json:"conflicts"`  // rewrites that lost to a writer, as they must
+	Conflicts          int64   `json:"conflicts"`  // rewrites that found the record changed meanwhile and left it, as they must
 	Quarantined        int64   `json:"quarantined"`
 	DistinctDataKeys   int     `json:"distinct_data_keys"` // that the old key still wrapped when the sweep began
 	SweepKMSCallsOld   int64   `json:"sweep_kms_calls_old"`
@@ -41,7 +41,7 @@ func (r *result) table(out io.Writer) {
 	row("  rewritten after a read\t%d\t", r.lazily)
 	row("  rewritten by the sweep\t%d\t", r.swept)
 	row("  found new by the sweep\t%d\twritten or rewritten by the application meanwhile", r.alreadyNew)
-	row("  lost to a writer\t%d\trewrites that found the record changed, and left it", r.Conflicts)
+	row("  came second\t%d\trewrites that found the record changed meanwhile, and left it", r.Conflicts)
 	row("  quarantined\t%d\t", r.Quarantined)
 	row("")
 	row("The application meanwhile")
