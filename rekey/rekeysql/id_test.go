@@ -23,25 +23,3 @@ func FuzzIDsAreReversible(f *testing.F) {
 		}
 	})
 }
-
-func FuzzPackedValuesAreReversible(f *testing.F) {
-	f.Add([]byte("one"), []byte{}, true)
-	f.Add([]byte{0x80, 0x80}, []byte{0xff}, false)
-	f.Fuzz(func(t *testing.T, a, b []byte, null bool) {
-		values := [][]byte{a, b}
-		if a == nil || null {
-			values[0] = nil
-		}
-		if b == nil {
-			values[1] = []byte{}
-		}
-		back, err := unpack(pack(values), 2)
-		require.NoError(t, err)
-		for i := range values {
-			require.Equal(t, values[i] == nil, back[i] == nil)
-			require.Equal(t, string(values[i]), string(back[i]))
-		}
-		_, _ = unpack(a, 2)
-		_, _ = unpack(a, 1)
-	})
-}

@@ -237,7 +237,7 @@ func (s *Store) join(values [][]byte) []byte {
 	if len(values) == 1 {
 		return values[0]
 	}
-	return pack(values)
+	return kmsmigrate.Pack(values...)
 }
 
 func (s *Store) split(value []byte) ([][]byte, error) {
@@ -247,5 +247,5 @@ func (s *Store) split(value []byte) ([][]byte, error) {
 		}
 		return [][]byte{value}, nil
 	}
-	return unpack(value, len(s.values))
+	return kmsmigrate.Unpack(value, len(s.values))
 }
