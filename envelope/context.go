@@ -3,6 +3,7 @@ package envelope
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
@@ -15,17 +16,19 @@ func appendContext(dst []byte, ec kmsmigrate.EncryptionContext) []byte {
 	if len(ec) == 0 {
 		return dst
 	}
-	var few [8]string
-	names := few[:0]
-	for name := range ec {
-		names = append(names, name)
+	var few [8]contextEntry
+	entries := few[:0]
+	for name, value := range ec {
+		entries = append(entries, contextEntry{name, value})
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		dst = binary.BigEndian.AppendUint32(dst, uint32(len(name)))
-		dst = append(dst, name...)
-		dst = binary.BigEndian.AppendUint32(dst, uint32(len(ec[name])))
-		dst = append(dst, ec[name]...)
+	if len(entries) > 1 {
+		slices.SortFunc(entries, func(a, b contextEntry) int { return strings.Compare(a.name, b.name) })
+	}
+	for _, entry := range entries {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(entry.name)))
+		dst = append(dst, entry.name...)
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(entry.value)))
+		dst = append(dst, entry.value...)
 	}
 	return dst
 }
