@@ -14,7 +14,7 @@ type Report struct {
 	Ended    time.Time `json:"ended"`    // zero while it runs
 	Complete bool      `json:"complete"` // it came to the end of its range
 
-	Scanned     int64 `json:"scanned"`     // records read, not counting empty ones; the sum of the next six
+	Scanned     int64 `json:"scanned"`     // records read, not counting empty ones; at the end the sum of the next six
 	Unfinished  int64 `json:"unfinished"`  // read, and not finished: under way, or cut off by a stop
 	AlreadyNew  int64 `json:"already_new"` // needed nothing
 	Renewed     int64 `json:"renewed"`     // swapped
@@ -53,6 +53,7 @@ type report struct {
 	nTrials    atomic.Int64
 	nEmpty     atomic.Int64
 	nRetries   atomic.Int64
+	nOpen      atomic.Int64 // records in flight
 	lastNano   atomic.Int64 // when the last record was renewed
 
 	mu      sync.Mutex
@@ -128,8 +129,7 @@ func (r *report) counts(after string) Report {
 		Quarantined: r.held, Trials: r.nTrials.Load(), Empty: r.nEmpty.Load(), Retries: r.nRetries.Load(),
 		Reasons: maps.Clone(r.reasons), After: after, CheckpointErr: r.saveErr,
 	}
-	c.Scanned = r.nScanned.Load() // read last: a record is counted as scanned before it is anything else
-	c.Unfinished = max(0, c.Scanned-c.AlreadyNew-c.Renewed-c.Conflicts-c.Busy-c.Quarantined)
+	c.Scanned, c.Unfinished = r.nScanned.Load(), r.nOpen.Load()
 	return c
 }
 

@@ -228,6 +228,7 @@ func (s *sweep) take(rec Record) error {
 	}
 	s.flying.Add(1)
 	s.report.scanned()
+	s.report.nOpen.Add(1)
 	it.at = s.mark.start(rec.ID)
 	if s.groups.enter(it) {
 		s.tasks <- it

@@ -21,6 +21,7 @@ func (s *sweep) work() {
 	for it := range s.tasks {
 		if s.ctx.Err() == nil && s.renew(it) {
 			s.mark.finish(it.at)
+			s.report.nOpen.Add(-1)
 		}
 		for _, next := range s.groups.leave(it) {
 			s.tasks <- next
