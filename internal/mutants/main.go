@@ -68,14 +68,16 @@ func run(ctx context.Context, only string) (survivors int, err error) {
 		case err != nil:
 			return survivors, fmt.Errorf("%s (%s): %w", m.invariant, m.file, err)
 		case noticed:
-			fmt.Printf("noticed   %-60s %s\n", m.invariant, m.tests)
+			say("noticed   %-60s %s", m.invariant, m.tests)
 		default:
 			survivors++
-			fmt.Printf("SURVIVED  %-60s %s %q\n", m.invariant, m.tests, m.guard)
+			say("SURVIVED  %-60s %s %q", m.invariant, m.tests, m.guard)
 		}
 	}
 	return survivors, ctx.Err()
 }
+
+func say(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) }
 
 // run reports whether the tests failed for want of the guard.
 func (m mutant) run(ctx context.Context, root, dir string) (noticed bool, err error) {
