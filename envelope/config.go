@@ -3,11 +3,13 @@ package envelope
 import (
 	"fmt"
 	"hash/maphash"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
+	"golang.org/x/time/rate"
 )
 
 // Config is what [New] needs. Only Keys has no useful zero value.
@@ -34,6 +36,15 @@ type Config struct {
 	// bytes then is below 2⁻⁶⁵. A single longer record is still sealed, with a key of its own.
 	MaxBytes int64
 
+	// WrapBoth has Seal and Renew wrap data keys for both sides from ReadBoth to Rewrite, so that a record opens through
+	// whichever is up. Such a record counts as new. The phase's own side must answer; a record that the other could not
+	// wrap for has one copy, and Stats counts it. It needs the own format or a Layout that is a [MultiCopier].
+	WrapBoth bool
+	// FailoversPerSecond lets Open try the next wrapped copy of a record when the service that should open the first does not
+	// answer, throttles, or says that its key is disabled, at most so often, so that an outage of one side does
+	// not become a stampede on the other. Zero means never.
+	FailoversPerSecond float64
+
 	// MaxAge is how long a data key stays in memory, for sealing and for opening. Zero means a minute; negative means that
 	// none does. Until then records open without the KMS, also when the key has just been disabled there: Flush ends that.
 	MaxAge time.Duration
@@ -53,6 +64,8 @@ type Envelope struct {
 	fresh       bool
 	maxMessages int64
 	maxBytes    int64
+	wrapBoth    bool
+	failovers   *rate.Limiter
 
 	seed     maphash.Seed
 	phase    atomic.Uint32 // the one that the caches were last used in
@@ -71,6 +84,8 @@ func New(cfg Config) (*Envelope, error) {
 		keys:        cfg.Keys,
 		layout:      cfg.Layout,
 		suite:       cfg.Suite,
+		wrapBoth:    cfg.WrapBoth,
+		failovers:   rate.NewLimiter(rate.Limit(cfg.FailoversPerSecond), int(math.Ceil(cfg.FailoversPerSecond))),
 		seed:        maphash.MakeSeed(),
 		fresh:       cfg.FreshKeys || cfg.MaxAge < 0,
 		maxMessages: cfg.MaxMessages,
@@ -94,6 +109,10 @@ func New(cfg Config) (*Envelope, error) {
 		return nil, invalid("Config.MaxBytes is negative")
 	case cfg.MaxEntries < 0:
 		return nil, invalid("Config.MaxEntries is negative")
+	case !(cfg.FailoversPerSecond >= 0) || cfg.FailoversPerSecond > 1e9:
+		return nil, invalid("Config.FailoversPerSecond is not a number from 0 to 1e9")
+	case cfg.WrapBoth && !holdsCopies(cfg.Layout):
+		return nil, invalid("Config.WrapBoth needs a format with room for several wrapped copies, and the layout has none")
 	case cfg.Timeout < 0:
 		return nil, invalid("Config.Timeout is negative")
 	}
@@ -162,4 +181,12 @@ func (e *Envelope) Close() {
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("envelope: %s: %w", fmt.Sprintf(format, args...), kmsmigrate.ErrInvalid)
+}
+
+func holdsCopies(l Layout) bool {
+	if l == nil {
+		return true
+	}
+	m, ok := l.(MultiCopier)
+	return ok && m.HoldsCopies()
 }

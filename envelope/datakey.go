@@ -151,17 +151,45 @@ func (e *Envelope) newLayoutKey(ctx context.Context, p kmsmigrate.Phase, plainte
 	return k, nil
 }
 
-// wrap has the KMS encrypt one value with the key that phase p writes with.
+// wrap has the KMS encrypt one value with the key that phase p writes with, and with WrapBoth with that of the other side.
 func (e *Envelope) wrap(ctx context.Context, p kmsmigrate.Phase, value []byte, ec kmsmigrate.EncryptionContext) ([]Wrapped, error) {
-	client, err := e.keys.At(p)
+	first, err := e.wrapIn(ctx, p, value, ec)
 	if err != nil {
 		return nil, err
+	}
+	other, both := e.otherSide(p)
+	if !both {
+		return []Wrapped{first}, nil
+	}
+	second, err := e.wrapIn(ctx, other, value, ec)
+	if err != nil {
+		e.counts.single.Add(1)
+		return []Wrapped{first}, nil //nolint:nilerr // the second copy is there for availability, and must not cost any
+	}
+	return []Wrapped{first, second}, nil
+}
+
+// otherSide returns a phase that writes with the side that p does not write with, where WrapBoth asks for it.
+func (e *Envelope) otherSide(p kmsmigrate.Phase) (kmsmigrate.Phase, bool) {
+	if !e.wrapBoth || p == kmsmigrate.OldOnly || p == kmsmigrate.NewOnly {
+		return 0, false
+	}
+	if p.Writes() == kmsmigrate.SideOld {
+		return kmsmigrate.WriteNew, true
+	}
+	return kmsmigrate.ReadBoth, true
+}
+
+func (e *Envelope) wrapIn(ctx context.Context, p kmsmigrate.Phase, value []byte, ec kmsmigrate.EncryptionContext) (Wrapped, error) {
+	client, err := e.keys.At(p)
+	if err != nil {
+		return Wrapped{}, err
 	}
 	ciphertext, err := client.Encrypt(ctx, value, ec)
 	if err != nil {
-		return nil, err
+		return Wrapped{}, err
 	}
-	return []Wrapped{e.wrappedBy(ciphertext)}, nil
+	return e.wrappedBy(ciphertext), nil
 }
 
 // wrappedBy adds what is known of the key to a wrapped copy.

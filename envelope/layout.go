@@ -44,6 +44,12 @@ type Sharer interface {
 	SharesValues() bool
 }
 
+// MultiCopier is a [Layout] whose records have room for several wrapped copies of a value.
+type MultiCopier interface {
+	Layout
+	HoldsCopies() bool
+}
+
 // Header is what [Layout.Parse] found in front of a payload.
 type Header struct {
 	// Values are the wrapped values that are needed to open the record: its data key. OSS objects have two, key and IV.

@@ -104,7 +104,7 @@ func (e *Envelope) unwrapValue(ctx context.Context, p kmsmigrate.Phase, direct b
 }
 
 // unwrapAny opens the copy of a data key that promises to cost least and to be the new side's. Only an answer that means
-// "not mine" leads to the next copy.
+// "not mine" leads to the next copy, or, where it is asked for, a service that is down.
 func (e *Envelope) unwrapAny(ctx context.Context, p kmsmigrate.Phase, purpose byte, s Suite, copies [][]byte, ec kmsmigrate.EncryptionContext) (k *openingKey, fresh bool, err error) {
 	if len(copies) == 1 {
 		k, err = e.unwrap(ctx, p, purpose, s, copies[0], ec)
@@ -118,7 +118,7 @@ func (e *Envelope) unwrapAny(ctx context.Context, p kmsmigrate.Phase, purpose by
 		if err == nil {
 			return k, fresh, nil
 		}
-		if !notMine(err) {
+		if !notMine(err) && !e.mayFailOver(ctx, err) {
 			return nil, false, err
 		}
 		answers = append(answers, err)
@@ -128,6 +128,17 @@ func (e *Envelope) unwrapAny(ctx context.Context, p kmsmigrate.Phase, purpose by
 
 func notMine(err error) bool {
 	return errors.Is(err, kmsmigrate.ErrForeign) || errors.Is(err, kmsmigrate.ErrNoKey) || errors.Is(err, kmsmigrate.ErrRetired)
+}
+
+// mayFailOver reports whether err says that a service is down, and another copy may be tried now.
+func (e *Envelope) mayFailOver(ctx context.Context, err error) bool {
+	down := errors.Is(err, kmsmigrate.ErrUnavailable) || errors.Is(err, kmsmigrate.ErrThrottled) ||
+		errors.Is(err, kmsmigrate.ErrKeyState) || errors.Is(err, context.DeadlineExceeded)
+	if !down || ctx.Err() != nil || !e.failovers.Allow() {
+		return false
+	}
+	e.counts.failover.Add(1)
+	return true
 }
 
 // candidate is a wrapped copy and whose it is.

@@ -23,7 +23,8 @@ type renewal struct {
 // there is nothing to do, as for every record that has a copy of the new side.
 //
 // It works in phase Rewrite only, and fails as Client.Renew does: with kmsmigrate.ErrPhase before, and ErrRetired after.
-// Wrapped copies of the old side are replaced by one of the new; copies of keys that are not configured stay.
+// Wrapped copies of the old side are replaced by one of the new, or, with Config.WrapBoth, joined by it; copies of keys
+// that are not configured stay.
 func (e *Envelope) Renew(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.Renewed, error) {
 	p, err := e.begin(ctx)
 	if err != nil {
@@ -106,6 +107,9 @@ func (e *Envelope) renewValue(ctx context.Context, p kmsmigrate.Phase, direct bo
 		}
 		renewed := []Wrapped{{Ciphertext: r.Ciphertext, Key: r.To}}
 		return append(renewed, e.keep(copies, func(other []byte) bool {
+			if e.wrapBoth {
+				return len(copies) < MaxCopies || string(other) != string(c.wrapped)
+			}
 			return string(other) != string(c.wrapped) && e.sideOf(other) != kmsmigrate.SideOld
 		})...), r, nil
 	}

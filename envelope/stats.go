@@ -14,6 +14,8 @@ type Stats struct {
 	Opens      []Opens // records opened, by the key that their data key needed
 	Sealed     uint64  // records sealed
 	DataKeys   uint64  // data keys made for them
+	Single     uint64  // data keys that Config.WrapBoth wanted on both sides and that one side could not wrap
+	Failovers  uint64  // times that Open went on to another wrapped copy because a service did not answer
 	CachedOpen int     // data keys in memory for opening, about
 	CachedSeal int     // data keys in memory for sealing, about
 }
@@ -41,6 +43,8 @@ type keySide struct {
 type counts struct {
 	sealed   atomic.Uint64
 	dataKeys atomic.Uint64
+	single   atomic.Uint64
+	failover atomic.Uint64
 
 	mu   sync.Mutex
 	keys map[keySide]*opens
@@ -65,6 +69,8 @@ func (e *Envelope) Stats() Stats {
 	s := Stats{
 		Sealed:     e.counts.sealed.Load(),
 		DataKeys:   e.counts.dataKeys.Load(),
+		Single:     e.counts.single.Load(),
+		Failovers:  e.counts.failover.Load(),
 		CachedOpen: e.opening.size(),
 		CachedSeal: e.sealing.size(),
 	}

@@ -1,0 +1,133 @@
+package envelope
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+)
+
+// Rewrap wraps a record's data key anew with the key, and the version of it, that the phase writes with, whichever wrapped
+// it before: after a rotation, say. All other copies are dropped. Like append, it may reuse record: where the header keeps its
+// length, as it does as a rule, the new copies are written over the old ones and the payload is not even read, so that
+// a long record costs what a short one does. A record that fails is unchanged.
+//
+// It makes three calls to the KMS, of which the last proves that the new copy opens, and it uses no cache. Renew is what
+// moves records through a migration.
+func (e *Envelope) Rewrap(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) ([]byte, error) {
+	p, err := e.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l, h, err := e.headers(record)
+	if err != nil {
+		return nil, err
+	}
+	kc, err := l.Context(record, ec)
+	if err != nil {
+		return nil, fmt.Errorf("envelope: %s: %w", l.Name(), err)
+	}
+	cold := e.cold()
+	var r Rewrap
+	for _, v := range h.Values {
+		k, _, err := cold.unwrapAny(ctx, p, forLayoutOpening, 0, v.Copies, kc)
+		if err != nil {
+			return nil, err
+		}
+		defer k.release()
+		wrapped, err := e.wrap(ctx, p, k.value, kc)
+		if err != nil {
+			return nil, err
+		}
+		for i := range wrapped {
+			if err := e.proves(ctx, p, wrapped[i], k.value, kc); err != nil {
+				return nil, err
+			}
+		}
+		r.Values = append(r.Values, wrapped)
+		if h.NeedsPlain {
+			r.Plain = append(r.Plain, k.value)
+		}
+	}
+	if isOwn(record) {
+		if done, err := rewrapInPlace(record, r.Values[0]); done || err != nil {
+			return record, err
+		}
+	}
+	return e.rewrapped(l, record, r)
+}
+
+// rewrapInPlace writes new copies over the old where they take as many bytes.
+func rewrapInPlace(record []byte, values []Wrapped) (bool, error) {
+	h, err := parse(record)
+	if err != nil {
+		return false, err
+	}
+	copies := make([][]byte, len(values))
+	for i, w := range values {
+		copies[i] = w.Ciphertext
+	}
+	list, err := appendCopies(nil, copies)
+	if err != nil || len(list) != 1+len(h.list) {
+		return false, err
+	}
+	copy(record[countAt:], list)
+	return true, nil
+}
+
+// proves has the side that wrapped a value unwrap it.
+func (e *Envelope) proves(ctx context.Context, p kmsmigrate.Phase, w Wrapped, value []byte, kc kmsmigrate.EncryptionContext) error {
+	client, err := e.keys.At(p)
+	if err != nil {
+		return err
+	}
+	opened, err := client.Open(ctx, w.Ciphertext, kc)
+	if err != nil {
+		return err
+	}
+	defer clear(opened.Plaintext)
+	if !bytes.Equal(opened.Plaintext, value) {
+		return fmt.Errorf("envelope: the key does not give back what it was given: %w", kmsmigrate.ErrBadAnswer)
+	}
+	return nil
+}
+
+// Reencrypt opens a record and seals its plaintext again with a data key that nothing else has, for when the old key, or
+// the data key, is thought to be known to others. The result is in the format that Seal writes, and was opened again,
+// past every cache, before it is returned. It costs three calls to the KMS and all of the payload.
+func (e *Envelope) Reencrypt(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) ([]byte, error) {
+	opened, err := e.Open(ctx, record, ec)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(opened.Plaintext)
+	cold := e.cold()
+	sealed, err := cold.Seal(ctx, opened.Plaintext, ec)
+	if err != nil {
+		return nil, err
+	}
+	again, err := cold.Open(ctx, sealed, ec)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(again.Plaintext)
+	if !bytes.Equal(again.Plaintext, opened.Plaintext) {
+		return nil, fmt.Errorf("envelope: the new record does not give back what it was given: %w", kmsmigrate.ErrBadAnswer)
+	}
+	return sealed, nil
+}
+
+// cold returns an Envelope that is the same and has no caches, for work that must see what the KMS says now.
+func (e *Envelope) cold() *Envelope {
+	c := &Envelope{
+		keys: e.keys, layout: e.layout, layouts: slices.Clone(e.layouts), suite: e.suite, fresh: true,
+		maxMessages: e.maxMessages, maxBytes: e.maxBytes, wrapBoth: e.wrapBoth, failovers: e.failovers, seed: e.seed,
+	}
+	// Without an age nothing can fail.
+	c.opening, _ = newCache[*openingKey](0, 0, e.opening.timeout)
+	c.sealing, _ = newCache[*sealingKey](0, 0, e.opening.timeout)
+	c.renewals, _ = newCache[*renewal](0, 0, e.opening.timeout)
+	return c
+}
