@@ -22,6 +22,7 @@ var arrows = map[string][]string{
 	"kmsmigrate/keytest":    {"kmsmigrate"},
 	"kmsmigrate/resource":   {},
 	"kmsmigrate/alikms":     {"kmsmigrate", "kmsmigrate/resource"},
+	"kmsmigrate/kmsotel":    {"kmsmigrate", "kmsmigrate/alikms"},
 	"kmsmigrate/kmstest":    {"kmsmigrate", "kmsmigrate/alikms", "kmsmigrate/resource"},
 	"envelope":              {"kmsmigrate"},
 	"envelope/envelopetest": {"kmsmigrate", "envelope"},
