@@ -61,6 +61,9 @@ func (r *Region) openInstance(m *model.Instance, ca *authority, saved string) (*
 	return i, nil
 }
 
+// Name is what InstanceSpec called it.
+func (i *Instance) Name() string { return i.model.Name }
+
 // CA is the PEM certificate of the instance's private authority, as GetKmsInstance returns it.
 func (i *Instance) CA() []byte { return append([]byte(nil), i.ca.pem...) }
 

@@ -74,6 +74,23 @@ func (k *Key) VersionIDs() []string {
 	return out
 }
 
+// Spec is the key's specification, such as Aliyun_AES_256; empty once the key is destroyed.
+func (k *Key) Spec() string { return k.metadata().KeySpec }
+
+// Usage is ENCRYPT/DECRYPT or SIGN/VERIFY.
+func (k *Key) Usage() string { return k.metadata().KeyUsage }
+
+// State is Enabled, Disabled, PendingDeletion, PendingImport or Unavailable; empty once the key is destroyed.
+func (k *Key) State() string { return k.metadata().KeyState }
+
+func (k *Key) metadata() model.Metadata {
+	m, err := k.door.DescribeKey(k.id)
+	if err != nil {
+		return model.Metadata{}
+	}
+	return m
+}
+
 // Alias gives the key a further name, which begins with alias/.
 func (k *Key) Alias(name string) error {
 	if err := k.door.CreateAlias(name, k.id); err != nil {

@@ -2,6 +2,7 @@ package kmstest
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest/internal/model"
@@ -25,6 +26,9 @@ type Secret struct {
 	ARN       string
 }
 
+// ErrExists is what CreateSecret wraps when the region has a secret of that name already.
+var ErrExists = errors.New("kmstest: exists already")
+
 // CreateSecret makes a generic secret outside any instance.
 func (r *Region) CreateSecret(spec SecretSpec) (*Secret, error) { return createSecretIn(r, "", spec) }
 
@@ -40,6 +44,9 @@ func createSecretIn(r *Region, instance string, spec SecretSpec) (*Secret, error
 		in.KeyRef = spec.Key.id
 	}
 	s, err := r.model.Shared().CreateSecret(in)
+	if err != nil && err.Code == "Rejected.ResourceExist" {
+		return nil, fmt.Errorf("%w: secret %s", ErrExists, spec.Name)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("kmstest: create secret: %w", err)
 	}
