@@ -23,7 +23,11 @@ type endpoint struct {
 	ref          kmsmigrate.KeyRef // Endpoint, Account, Region, Instance
 	limits       Limits
 	lanes        *lanes
+	pacer        *pacer
+	breaker      breaker
 	budget       retryBudget
+	observer     Observer
+	side         kmsmigrate.Side
 	foreign      map[string]bool
 	sdkError     func(report, int) error
 }
@@ -47,27 +51,106 @@ func (e *endpoint) call(ctx context.Context, op operation) error {
 	if ctx.Err() != nil {
 		return e.failed(op, 0, report{}, done(ctx), false)
 	}
-	ctx, cancel := context.WithTimeout(ctx, e.limits.Call)
-	defer cancel()
+	ctx, stop := e.lanes.with(ctx)
+	defer stop()
+	background := kmsmigrate.IsBackground(ctx)
+	// The time of a call runs from its beginning, but for background work only while an attempt is under way: a sweep
+	// may have to wait long for its turn.
+	deadline := time.Now().Add(e.limits.Call)
 	for attempt := 1; ; attempt++ {
-		again, err := e.attempt(ctx, op)
+		again, err := e.observed(ctx, op, attempt, background, deadline)
 		if err == nil {
 			e.budget.succeeded()
 			return nil
 		}
-		if !again || attempt >= e.limits.Attempts || !e.budget.take() || !pause(ctx, attempt) {
+		if !again || attempt >= e.limits.Attempts || !e.budget.take() {
+			return err
+		}
+		if background {
+			deadline = time.Now().Add(e.limits.Call)
+		}
+		if !pause(ctx, deadline, attempt) {
 			return err
 		}
 	}
 }
 
-// attempt sends the operation once. again says whether another attempt can help.
-func (e *endpoint) attempt(ctx context.Context, op operation) (again bool, err error) {
-	if err := e.lanes.enter(ctx); err != nil {
-		f, _ := connection(ctx, err)
-		return false, e.failed(op, 0, report{}, f, false)
+// observed is one attempt, with an Observer told of it.
+func (e *endpoint) observed(ctx context.Context, op operation, number int, background bool, deadline time.Time) (again bool, err error) {
+	if e.observer == nil {
+		again, _, _, err = e.attempt(ctx, op, background, deadline)
+		return again, err
+	}
+	a := Attempt{Side: e.side, Op: op.name, Key: e.ref, Number: number, Background: background}
+	a.Key.KeyID = op.key
+	ctx = e.observer.Start(ctx, a)
+	again, a.Waited, a.Duration, err = e.attempt(ctx, op, background, deadline)
+	a.Err = err
+	e.observer.End(ctx, a)
+	return again, err
+}
+
+// attempt waits for its turn and sends the operation once. again says whether another attempt can help.
+func (e *endpoint) attempt(ctx context.Context, op operation, background bool, deadline time.Time) (again bool, waited, took time.Duration, err error) {
+	start, caller := time.Now(), ctx
+	if !background {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(caller, deadline)
+		defer cancel()
+	}
+	if err := e.admit(ctx, background); err != nil {
+		return false, time.Since(start), 0, e.failed(op, 0, report{}, e.notAdmitted(ctx, err), errors.Is(err, errTurn) || errors.Is(err, errBroken))
 	}
 	defer e.lanes.leave()
+	sent := time.Now()
+	if background {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(caller, e.limits.Call)
+		defer cancel()
+	}
+	again, err = e.send(ctx, op)
+	took = time.Since(sent)
+	gaveUp := err != nil && caller.Err() != nil
+	e.breaker.ended(time.Now(), err, !gaveUp)
+	if gaveUp {
+		e.pacer.left(background)
+	} else {
+		e.pacer.ended(background, took, err)
+	}
+	return again, sent.Sub(start), took, err
+}
+
+// admit waits until an attempt may be sent. After nil, the caller must tell breaker and pacer of the end, and leave the lanes.
+func (e *endpoint) admit(ctx context.Context, background bool) error {
+	if err := e.pacer.wait(ctx, background); err != nil {
+		return err
+	}
+	err := e.lanes.enter(ctx)
+	if err == nil {
+		if err = e.breaker.enter(ctx, background); err == nil {
+			return nil
+		}
+		e.lanes.leave()
+	}
+	e.pacer.left(background)
+	return err
+}
+
+// notAdmitted is the failure of a call that was never sent.
+func (e *endpoint) notAdmitted(ctx context.Context, err error) *failure {
+	switch {
+	case errors.Is(err, errTurn):
+		return &failure{sentinel: kmsmigrate.ErrThrottled, text: "it was not sent: " + errTurn.Error()}
+	case errors.Is(err, errBroken):
+		return &failure{sentinel: kmsmigrate.ErrUnavailable, text: "it was not sent: " + errBroken.Error()}
+	default:
+		f, _ := connection(ctx, err)
+		return f
+	}
+}
+
+// send sends the operation once.
+func (e *endpoint) send(ctx context.Context, op operation) (again bool, err error) {
 	request, err := op.sign(ctx)
 	if err != nil {
 		var f *failure
@@ -135,21 +218,17 @@ const (
 	mostPause  = 5 * time.Second
 )
 
-// pause waits before the next attempt. It reports false, at once, where the context will not live that long: then the
-// error that is already known says more than a time-out would.
-func pause(ctx context.Context, attempt int) bool {
+// pause waits before the next attempt. It reports false, at once, where the call will not live that long: then the error
+// that is already known says more than a time-out would.
+func pause(ctx context.Context, deadline time.Time, attempt int) bool {
 	d := rand.N(min(firstPause<<(attempt-1), mostPause)) //nolint:gosec // jitter keeps no secret
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
-		return false
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return time.Until(deadline) > d && sleep(ctx, d) == nil
+}
+
+// retryable reports whether an error says that the same call can succeed later.
+func retryable(err error) bool {
+	var typed *kmsmigrate.Error
+	return errors.As(err, &typed) && typed.Retryable
 }
 
 var hostShape = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
@@ -223,6 +302,8 @@ func newEndpoint(host string, plain bool, roots *x509.CertPool, limits Limits, f
 		e.foreign[code] = true
 	}
 	e.lanes = newLanes(limits.Concurrency, limits.Connect, tlsConfig(roots))
+	e.pacer = newPacer(limits)
+	e.breaker.after = limits.BreakAfter
 	return e, nil
 }
 

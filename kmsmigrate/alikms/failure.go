@@ -112,7 +112,7 @@ func connection(ctx context.Context, err error) (f *failure, retryable bool) {
 	case ctx.Err() != nil:
 		return done(ctx), false
 	case errors.Is(err, errClosed):
-		return &failure{sentinel: kmsmigrate.ErrInvalid, text: errClosed.Error()}, false
+		return closedFailure(), false
 	case errors.Is(err, errTooLarge):
 		return &failure{sentinel: kmsmigrate.ErrBadAnswer, text: errTooLarge.Error()}, false
 	case errors.As(err, &unknown):
@@ -166,11 +166,18 @@ func timedOut(err error) bool {
 
 // done is the failure of a call whose context ended.
 func done(ctx context.Context) *failure {
+	if errors.Is(context.Cause(ctx), errClosed) {
+		return closedFailure()
+	}
 	err := ctx.Err()
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &failure{sentinel: kmsmigrate.ErrUnavailable, text: "no answer in time", behind: []error{err}}
 	}
 	return &failure{text: "the call was cancelled", behind: []error{err}}
+}
+
+func closedFailure() *failure {
+	return &failure{sentinel: kmsmigrate.ErrInvalid, text: errClosed.Error()}
 }
 
 // secrets are the values of one request that no error may show.

@@ -101,16 +101,17 @@ func TestEveryFaultOnEveryFaceHasItsError(t *testing.T) {
 	gc, rc, ic, hc := w.gatewayConfig(), w.rpcConfig(), w.instanceConfig(), w.instanceConfig()
 	gc.Limits, rc.Limits, ic.Limits, hc.Limits = limits, limits, limits, limits
 	hc.Form = alikms.FormMigrationHeader
+	// Every case has an endpoint of its own: an endpoint that was throttled goes slower.
 	faces := []struct {
 		name   string
-		at     keyMaker
+		open   func(testing.TB) keyMaker
 		create func(kmstest.KeySpec) (*kmstest.Key, error)
 		face   kmstest.Face
 	}{
-		{"gateway", newGateway(t, gc), w.region.CreateKey, kmstest.Gateway},
-		{"rpc", newGateway(t, rc), w.instance.CreateKey, kmstest.InstanceRPC},
-		{"advance", newInstance(t, ic), w.instance.CreateKey, kmstest.Protobuf},
-		{"header", newInstance(t, hc), w.instance.CreateKey, kmstest.Protobuf},
+		{"gateway", func(tb testing.TB) keyMaker { return newGateway(tb, gc) }, w.region.CreateKey, kmstest.Gateway},
+		{"rpc", func(tb testing.TB) keyMaker { return newGateway(tb, rc) }, w.instance.CreateKey, kmstest.InstanceRPC},
+		{"advance", func(tb testing.TB) keyMaker { return newInstance(tb, ic) }, w.instance.CreateKey, kmstest.Protobuf},
+		{"header", func(tb testing.TB) keyMaker { return newInstance(tb, hc) }, w.instance.CreateKey, kmstest.Protobuf},
 	}
 	_, secret := w.cloud.Credentials()
 	for _, f := range faces {
@@ -118,7 +119,7 @@ func TestEveryFaultOnEveryFaceHasItsError(t *testing.T) {
 			t.Run(f.name+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				key := makeKey(t, f.create, kmstest.KeySpec{})
-				k := keyAt(t, f.at, key.ID())
+				k := keyAt(t, f.open(t), key.ID())
 				blob, err := k.Encrypt(t.Context(), []byte(plantedText), plantedContext())
 				require.NoError(t, err)
 				for op, do := range map[string]func() ([]byte, error){

@@ -61,17 +61,23 @@ var (
 	errTooLarge = errors.New("the answer is too large")
 )
 
-// do sends one request and reads the whole answer. Its errors are those of net/http's transport, which hold no URL;
+// with returns a context that also ends when the endpoint is closed.
+func (l *lanes) with(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(l.under, func() { cancel(errClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// do sends one request, under a context of with, and reads the whole answer. Its errors are those of net/http's transport, which hold no URL;
 // http.Client would put the URL, and with it the plaintext, into every one, and would follow redirects.
 func (l *lanes) do(ctx context.Context, request *http.Request) (answer, error) {
 	lane, err := l.take()
 	if err != nil {
 		return answer{}, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := context.AfterFunc(l.under, cancel)
-	defer stop()
 	got, err := exchange(ctx, lane.transport, request)
 	l.put(lane, err == nil)
 	return got, err
@@ -103,8 +109,6 @@ func (l *lanes) enter(ctx context.Context) error {
 	select {
 	case l.slots <- struct{}{}:
 		return nil
-	case <-l.under.Done():
-		return errClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -161,9 +165,8 @@ func (l *lanes) dial(ctx context.Context, network, address string) (net.Conn, er
 	l.users.Add(1)
 	l.mu.Unlock()
 	defer l.users.Done()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(l.under, cancel)()
+	ctx, stop := l.with(ctx)
+	defer stop()
 	return l.dialer.DialContext(ctx, network, address)
 }
 
