@@ -21,6 +21,7 @@ var arrows = map[string][]string{
 	"kmsmigrate":            {},
 	"kmsmigrate/keytest":    {"kmsmigrate"},
 	"kmsmigrate/resource":   {},
+	"kmsmigrate/verify":     {},
 	"kmsmigrate/alikms":     {"kmsmigrate", "kmsmigrate/resource"},
 	"kmsmigrate/kmsotel":    {"kmsmigrate", "kmsmigrate/alikms"},
 	"kmsmigrate/kmstest":    {"kmsmigrate", "kmsmigrate/alikms", "kmsmigrate/resource"},
