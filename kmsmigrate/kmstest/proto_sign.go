@@ -60,7 +60,7 @@ func (c *protoCall) checkSignature(keyID string) *model.Error {
 	if ck == nil || !valid {
 		// The documents name no code for an expired ClientKey. It is no longer among the instance's credentials.
 		return &model.Error{Status: http.StatusNotFound, Code: "Unauthorized",
-			Message: `The AccessKey ID "` + keyID + `" does not exist in our records.`}
+			Message: `The AccessKey ID "` + strings.ToValidUTF8(keyID, "?") + `" does not exist in our records.`}
 	}
 	digest := sha256.Sum256([]byte(protoStringToSign(c.x.http)))
 	if rsa.VerifyPKCS1v15(ck.Public, crypto.SHA256, digest[:], raw) != nil {
