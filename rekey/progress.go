@@ -15,7 +15,8 @@ type Progress struct {
 	Left   int64         // of Total; 0 where it is not known
 	Rate   float64       // records per second since the sweep began
 	ETA    time.Duration // until the end at that rate; 0 where it is not known
-	// Waiting is why nothing moves right now: the service or the store is down. Empty while it moves.
+	// Waiting is why nothing moves right now: the service or the store is down, the sweep is paused, outside of its hours
+	// or held back by the load. Empty while it moves.
 	Waiting string
 }
 
@@ -132,6 +133,8 @@ func (s *sweep) progress() {
 	}
 	if cause := s.gate.waitingFor(); cause != nil {
 		p.Waiting = cause.Error()
+	} else if s.report.running() {
+		p.Waiting = s.pace.held()
 	}
 	if err := contained(func() error { s.o.Progress(p); return nil }); err != nil {
 		s.stop(err)

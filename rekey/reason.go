@@ -56,11 +56,13 @@ func swapKind(err error) kind {
 // Reasons for which a record is quarantined. A Codec whose errors have a method Reason() string can add others.
 const (
 	ReasonUnreadable = "not ciphertext"                // its header cannot be read
+	ReasonNoCodec    = "no codec for it"               // Options.CodecFor failed
 	ReasonNoKey      = "no key opens it"               // of another key, region or account, damaged, or under another context
 	ReasonInvalid    = "damaged or of another context" // the key that it names refuses it
 	ReasonBadAnswer  = "bad answer"                    // the service answers, and not with what can be right
 	ReasonKeyDown    = "its key cannot be used"        // denied, disabled or down, while other keys work
 	ReasonRefused    = "the store refuses"             // the new value does not fit the store
+	ReasonMismatch   = "reads back wrongly"            // after it was renewed, something else is there that does not open
 	ReasonOther      = "cannot be renewed"
 )
 

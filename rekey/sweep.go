@@ -43,6 +43,31 @@ type Options struct {
 	// MaxInARow stops the sweep when that many records in a row were quarantined for one reason, without one that was
 	// renewed between them: then it is not the records that are wrong. Zero means 1000, negative means no limit.
 	MaxInARow int64
+
+	// DryRun reads and counts, and neither renews nor writes nor touches the checkpoint: Report.Stale is what would be
+	// renewed, and Report.DataKeys and Report.Bytes what that would cost. It makes no KMS call.
+	DryRun bool
+	// CodecFor chooses the Codec of a record: tenants have keys of their own. Nil means the sweep's Codec for all. Its
+	// error quarantines the record.
+	CodecFor func(Record) (Codec, error)
+	// By puts records into classes that the Report counts apart: a tenant's name. Nil means that there are none.
+	By func(Record) string
+	// ReadBack reads one of so many renewed records back from the store and opens it, which can cost a KMS call. Zero
+	// means none. It needs a Store with a Getter; others are not read back.
+	ReadBack int
+
+	// PerSecond is a ceiling on the records renewed per second. Zero means none: the endpoints keep the KMS's rate anyway.
+	PerSecond float64
+	// Fleet divides a rate of KMS calls with other processes. Nil means that there is none to divide.
+	Fleet *Fleet
+	// Window is when the sweep may run. Outside of it, it waits.
+	Window Window
+	// Pause pauses and resumes the sweep by call. Nil means that nobody does.
+	Pause *Pause
+	// Load is asked every LoadEvery (zero: 5 seconds) whether the database can bear the sweep: replication lag, a
+	// query's latency. While it returns an error, does not return in time, or has not been asked yet, the sweep waits.
+	Load      func(context.Context) error
+	LoadEvery time.Duration
 }
 
 // Sweep reads every record of store and renews those that the old side still wraps. Records that need nothing cost no KMS
@@ -70,12 +95,17 @@ func Sweep(ctx context.Context, codec Codec, store Store, o Options) (Report, er
 		workers.Go(s.work)
 	}
 	finished := make(chan struct{})
+	measuring, stopMeasuring := context.WithCancel(s.ctx)
+	defer stopMeasuring()
+	reporter.Go(func() { s.pace.measure(measuring, s.o.LoadEvery) })
+	reporter.Go(func() { s.o.Fleet.keep(measuring) })
 	reporter.Go(func() { s.tell(finished) })
 
 	complete := s.read()
 	s.flying.Wait() // whoever is let go by another is sent to tasks by a worker
 	close(s.tasks)
 	workers.Wait()
+	stopMeasuring()
 	close(finished)
 	reporter.Wait()
 
@@ -86,7 +116,9 @@ func Sweep(ctx context.Context, codec Codec, store Store, o Options) (Report, er
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("rekey: the sweep was stopped before its end: %w", err)
 	}
-	return s.report.snapshot(s.after()), err
+	report := s.report.snapshot(s.after())
+	report.DataKeys = s.keys.count()
+	return report, err
 }
 
 // sweep is one run of Sweep.
@@ -97,6 +129,8 @@ type sweep struct {
 	store Store
 	o     Options
 
+	pace   *pace
+	keys   distinct
 	gate   gate
 	room   room
 	flying sync.WaitGroup // records in flight
@@ -113,6 +147,8 @@ type sweep struct {
 // item is one record on its way.
 type item struct {
 	rec   Record
+	codec Codec
+	class *class
 	group [32]byte          // zero: shares its wrapping with no other
 	key   kmsmigrate.KeyRef // that wraps it, as far as known
 	leads bool              // the first of its group
@@ -127,11 +163,20 @@ func newSweep(ctx context.Context, codec Codec, store Store, o Options) (*sweep,
 		return nil, fmt.Errorf("rekey: the Codec is nil: %w", kmsmigrate.ErrInvalid)
 	case store == nil:
 		return nil, fmt.Errorf("rekey: the Store is nil: %w", kmsmigrate.ErrInvalid)
-	case o.Workers < 0, o.InFlight < 0, o.InFlightBytes < 0, o.Timeout < 0, o.Patience < 0, o.CheckpointEvery < 0, o.ProgressEvery < 0, o.ListQuarantined < 0:
+	case o.Workers < 0, o.InFlight < 0, o.InFlightBytes < 0, o.Timeout < 0, o.Patience < 0, o.CheckpointEvery < 0, o.ProgressEvery < 0, o.ListQuarantined < 0, o.PerSecond < 0, o.ReadBack < 0, o.LoadEvery < 0:
 		return nil, fmt.Errorf("rekey: a negative number in Options: %w", kmsmigrate.ErrInvalid)
+	}
+	if err := o.Fleet.check(); err != nil {
+		return nil, err
+	}
+	if err := o.Window.check(); err != nil {
+		return nil, fmt.Errorf("rekey: %w: %w", err, kmsmigrate.ErrInvalid)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if o.DryRun {
+		o.Checkpoint = nil // a rehearsal must not move it
 	}
 	orDefault(&o.Workers, 16)
 	orDefault(&o.InFlight, 64*o.Workers)
@@ -141,12 +186,14 @@ func newSweep(ctx context.Context, codec Codec, store Store, o Options) (*sweep,
 	orDefault(&o.CheckpointEvery, 5*time.Second)
 	orDefault(&o.ProgressEvery, time.Second)
 	orDefault(&o.ListQuarantined, 1000)
+	orDefault(&o.LoadEvery, 5*time.Second)
 	if o.MaxInARow == 0 {
 		o.MaxInARow = 1000
 	}
 	s := &sweep{codec: codec, store: store, o: o}
 	s.ctx, s.stop = context.WithCancelCause(kmsmigrate.Background(ctx))
 	s.room = room{records: o.InFlight, bytes: o.InFlightBytes, freed: make(chan struct{}, 1)}
+	s.pace = newPace(o)
 	s.tasks = make(chan *item, o.InFlight) // so that nobody who holds a place ever waits to hand it on
 	s.groups.waiting = map[[32]byte][]*item{}
 	s.mark.after = o.Range.After
@@ -204,17 +251,35 @@ func (s *sweep) take(rec Record) error {
 		s.mark.pass(rec.ID)
 		return nil
 	}
-	info, err := s.codec.Inspect(rec.Value)
+	if err := s.pace.wait(s.ctx); err != nil {
+		return err
+	}
+	class := s.report.class(s.o.By, rec)
+	codec, reason, err := s.codec, ReasonUnreadable, error(nil)
+	if s.o.CodecFor != nil {
+		if codec, err = s.o.CodecFor(rec); err == nil && codec == nil {
+			err = fmt.Errorf("CodecFor returned nil: %w", kmsmigrate.ErrNoKey)
+		}
+		if err != nil {
+			reason = ReasonNoCodec
+		}
+	}
+	var info kmsmigrate.Info
+	if err == nil {
+		info, err = codec.Inspect(rec.Value)
+	}
 	if err != nil {
 		s.report.scanned()
-		s.quarantine(rec.ID, ReasonUnreadable, err)
+		class.count(func(c *ClassCount) { c.Quarantined++ })
+		s.quarantine(rec.ID, reason, err)
 		s.mark.pass(rec.ID)
 		return s.ctx.Err()
 	}
-	it := &item{rec: rec, bytes: int64(len(rec.ID) + len(rec.Value))}
+	it := &item{rec: rec, codec: codec, class: class, bytes: int64(len(rec.ID) + len(rec.Value))}
 	for _, c := range info.Copies {
 		if c.Side == kmsmigrate.SideNew {
 			s.report.alreadyNew(true)
+			class.count(func(c *ClassCount) { c.AlreadyNew++ })
 			s.streak.end()
 			s.mark.pass(rec.ID)
 			return nil
@@ -222,6 +287,12 @@ func (s *sweep) take(rec Record) error {
 		if it.group == ([32]byte{}) || c.Side == kmsmigrate.SideOld {
 			it.group, it.key = c.Group, c.Key
 		}
+	}
+	if s.o.DryRun {
+		s.report.scanned()
+		s.rehearse(it)
+		s.mark.pass(rec.ID)
+		return nil
 	}
 	if err := s.room.take(s.ctx, it.bytes); err != nil {
 		return err

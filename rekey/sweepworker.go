@@ -1,6 +1,7 @@
 package rekey
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ func (s *sweep) renew(it *item) bool {
 	var bad, busy int
 	var since time.Time // of the first try in this outage
 	for {
-		if s.gate.wait(s.ctx) != nil {
+		if s.gate.wait(s.ctx) != nil || s.pace.turn(s.ctx) != nil {
 			return false
 		}
 		began := time.Now()
@@ -55,6 +56,7 @@ func (s *sweep) renew(it *item) bool {
 			return true
 		case kindRecord:
 			s.gate.open()
+			it.class.count(func(c *ClassCount) { c.Quarantined++ })
 			s.quarantine(it.rec.ID, reasonOf(err), err)
 			return s.ctx.Err() == nil
 		case kindFatal:
@@ -70,6 +72,7 @@ func (s *sweep) renew(it *item) bool {
 			}
 		case kindOutage:
 			s.report.retry()
+			s.o.Fleet.failed(err)
 			if errors.Is(err, kmsmigrate.ErrBadAnswer) {
 				if bad++; bad == badAnswers {
 					s.quarantine(it.rec.ID, ReasonBadAnswer, err)
@@ -118,9 +121,14 @@ const kindDone kind = 255
 func (s *sweep) try(it *item) (kind, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.o.Timeout)
 	defer cancel()
+	if it.leads || it.group == ([32]byte{}) {
+		if err := s.o.Fleet.turn(s.ctx); err != nil {
+			return kindOutage, err
+		}
+	}
 	var renewed kmsmigrate.Renewed
 	err := contained(func() (err error) {
-		renewed, err = s.codec.Renew(ctx, it.rec.Value, it.rec.Context)
+		renewed, err = it.codec.Renew(ctx, it.rec.Value, it.rec.Context)
 		return err
 	})
 	switch {
@@ -142,9 +150,53 @@ func (s *sweep) try(it *item) (kind, error) {
 	case err != nil:
 		return swapKind(err), err
 	}
-	s.report.renewed()
+	n := s.report.renewed()
+	it.class.count(func(c *ClassCount) { c.Renewed++ })
 	s.streak.end()
+	if s.o.ReadBack > 0 && n%int64(s.o.ReadBack) == 1%int64(s.o.ReadBack) {
+		s.readBack(ctx, it, renewed.Ciphertext)
+	}
 	return kindDone, nil
+}
+
+// rehearse counts what would be done with a record.
+func (s *sweep) rehearse(it *item) {
+	if it.group == ([32]byte{}) {
+		s.report.nBare.Add(1)
+	} else {
+		s.keys.add(it.group)
+	}
+	s.report.nStale.Add(1)
+	s.report.nBytes.Add(int64(len(it.rec.Value)))
+	it.class.count(func(c *ClassCount) { c.Stale++ })
+}
+
+// readBack opens what the store holds now. When what was written does not open, the sweep stops. When something else is
+// there that does not open, the store has changed it or another writer has, and it is reported.
+func (s *sweep) readBack(ctx context.Context, it *item, written []byte) {
+	getter, ok := s.store.(Getter)
+	if !ok {
+		return
+	}
+	intact := false
+	err := contained(func() error {
+		rec, err := getter.Get(ctx, it.rec.ID)
+		if err != nil || len(rec.Value) == 0 {
+			return nil //nolint:nilerr // deleted meanwhile, or the database hiccups: that says nothing of the record
+		}
+		intact = bytes.Equal(rec.Value, written)
+		opened, err := it.codec.Open(ctx, rec.Value, rec.Context)
+		clear(opened.Plaintext)
+		s.report.nReadBack.Add(1)
+		return err
+	})
+	switch {
+	case err == nil || renewKind(err) == kindOutage:
+	case !intact:
+		s.quarantine(it.rec.ID, ReasonMismatch, err)
+	default:
+		s.stop(fmt.Errorf("rekey: stopped, because the renewed record %q was read back and does not open: %w", it.rec.ID, err))
+	}
 }
 
 // quarantine reports a record that stays as it is, and stops the sweep where too many in a row do.
