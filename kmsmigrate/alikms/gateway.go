@@ -26,9 +26,15 @@ type GatewayConfig struct {
 	VPC bool
 	// AccessKeyID and AccessKeySecret are a RAM access key. SecurityToken goes with one that STS gave out.
 	AccessKeyID, AccessKeySecret, SecurityToken string
+	// Credential takes the place of the three: any credential or provider of alibaba-cloud-sdk-go that its services/kms
+	// takes (STS token, RAM role, ECS role, OIDC, a profile, a chain), or a Credential of credentials-go, the V2.0 SDK's.
+	// New code should take the latter: the former SDK is past its end of support. A provider is asked by one goroutine at
+	// a time.
+	Credential any
 	// CAPEM holds the certificates to trust, in PEM: an instance's private CA (PrivateKmsCA_kst-….pem, or
-	// GetKmsInstance.CaCertificateChainPem). Empty: the system's.
-	CAPEM []byte
+	// GetKmsInstance.CaCertificateChainPem). Empty: the system's. CAFile is a file with the same.
+	CAPEM  []byte
+	CAFile string
 	// PlainHTTP speaks HTTP without TLS. It is for fakes: any host that is not a loopback address is refused.
 	PlainHTTP bool
 	// Account and Instance complete the KeyRefs of this endpoint's keys: the account's uid, and the id of the instance
@@ -44,16 +50,19 @@ type GatewayConfig struct {
 	ForeignCodes []string
 	// Limits bounds the calls.
 	Limits Limits
+	// Observer is told of every attempt, with Side in it. Nil: nobody.
+	Observer Observer
+	Side     kmsmigrate.Side
 }
 
 // Gateway speaks the KMS OpenAPI of one region or, with an instance's host and CA, of one instance. Make it with
 // NewGateway, and Close it. It is safe for concurrent use.
 type Gateway struct {
 	*endpoint
-	signer signer
-	lister *Gateway
-	keys   keys
-	config GatewayConfig
+	credential *credentialSource
+	lister     *Gateway
+	keys       keys
+	known      map[string][]string // GatewayConfig.Versions
 }
 
 var regionShape = regexp.MustCompile(`^[a-z]{2,}(-[a-z0-9]+)+$`)
@@ -64,8 +73,11 @@ func NewGateway(cfg GatewayConfig) (*Gateway, error) {
 	if !regionShape.MatchString(cfg.Region) {
 		return nil, invalid("Region %q is not a region id such as cn-hangzhou", clip(cfg.Region))
 	}
-	if cfg.AccessKeyID == "" || cfg.AccessKeySecret == "" {
-		return nil, invalid("AccessKeyID and AccessKeySecret are both needed")
+	switch static := cfg.AccessKeyID != "" || cfg.AccessKeySecret != "" || cfg.SecurityToken != ""; {
+	case cfg.Credential != nil && static:
+		return nil, invalid("an access key and a Credential are both set: one is enough")
+	case cfg.Credential == nil && (cfg.AccessKeyID == "" || cfg.AccessKeySecret == ""):
+		return nil, invalid("AccessKeyID and AccessKeySecret are both needed, or a Credential")
 	}
 	host := cfg.Endpoint
 	if host == "" {
@@ -73,7 +85,11 @@ func NewGateway(cfg GatewayConfig) (*Gateway, error) {
 	} else if of := sharedHost.FindStringSubmatch(host); of != nil && of[1] != cfg.Region {
 		return nil, invalid("Endpoint %s is the gateway of %s, and Region is %s", clip(host), of[1], cfg.Region)
 	}
-	roots, err := parseCA(cfg.CAPEM)
+	ca, err := contentOf("CA", cfg.CAPEM, cfg.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := parseCA(ca)
 	if err != nil {
 		return nil, err
 	}
@@ -89,8 +105,13 @@ func NewGateway(cfg GatewayConfig) (*Gateway, error) {
 	}
 	e.ref.Account, e.ref.Region, e.ref.Instance = cfg.Account, cfg.Region, cfg.Instance
 	e.sdkError = report.serverError
-	g := &Gateway{endpoint: e, config: cfg, lister: cfg.Directory}
-	g.signer = signer{accessKey{cfg.AccessKeyID, cfg.AccessKeySecret, cfg.SecurityToken}}
+	e.observer, e.side = cfg.Observer, cfg.Side
+	g := &Gateway{endpoint: e, known: cfg.Versions, lister: cfg.Directory, credential: staticCredential(cfg.AccessKeyID, cfg.AccessKeySecret, cfg.SecurityToken)}
+	if cfg.Credential != nil {
+		if g.credential, err = newCredentialSource(cfg.Credential, e.lanes.run); err != nil {
+			return nil, err
+		}
+	}
 	if g.lister == nil && cfg.Instance == "" {
 		g.lister = g
 	}
@@ -101,7 +122,7 @@ var sharedHost = regexp.MustCompile(`^kms(?:-vpc)?\.([a-z0-9-]+)\.aliyuncs\.com(
 
 // Key returns the key of that id, alias (alias/…) or ARN, without a call. Asked for the same key again, it returns the
 // same Key. It fails with kmsmigrate.ErrInvalid for a name that is none, and for the ARN of another region.
-func (g *Gateway) Key(id string) (kmsmigrate.Key, error) { return g.keys.get(g, id, g.config.Versions) }
+func (g *Gateway) Key(id string) (kmsmigrate.Key, error) { return g.keys.get(g, id, g.known) }
 
 // Close ends calls under way and returns when no goroutine or connection is left. Its Keys stop working. The error is
 // always nil.

@@ -19,10 +19,14 @@ type InstanceConfig struct {
 	// <instance>.cryptoservice.kms.aliyuncs.com.
 	Endpoint string
 	// ClientKey is the content of the clientKey_KAAP.….json file of an application access point, and Password opens it.
-	ClientKey []byte
-	Password  string
+	// ClientKeyFile and PasswordFile are files with the same; white space around a password in a file is left out.
+	ClientKey                   []byte
+	Password                    string
+	ClientKeyFile, PasswordFile string
 	// CAPEM holds the instance's private CA: the PrivateKmsCA_kst-….pem file, or GetKmsInstance.CaCertificateChainPem.
-	CAPEM []byte
+	// CAFile is a file with the same.
+	CAPEM  []byte
+	CAFile string
 	// PlainHTTP speaks HTTP without TLS, and then needs no CAPEM. It is for fakes: any host that is not a loopback
 	// address is refused.
 	PlainHTTP bool
@@ -40,6 +44,9 @@ type InstanceConfig struct {
 	ForeignCodes []string
 	// Limits bounds the calls.
 	Limits Limits
+	// Observer is told of every attempt, with Side in it. Nil: nobody.
+	Observer Observer
+	Side     kmsmigrate.Side
 }
 
 // Form is how an Instance makes ciphertext that names its key version. Both forms give the same bytes at the Key
@@ -69,6 +76,10 @@ type Instance struct {
 // missing or malformed: an endpoint with a scheme, a CA that does not parse, a ClientKey that the password does not open,
 // that has expired, or whose RSA key does not match its certificate.
 func NewInstance(cfg InstanceConfig) (*Instance, error) {
+	cfg, err := cfg.read()
+	if err != nil {
+		return nil, err
+	}
 	switch {
 	case cfg.Endpoint == "":
 		return nil, invalid("Endpoint is needed: the instance's host")
@@ -103,10 +114,29 @@ func NewInstance(cfg InstanceConfig) (*Instance, error) {
 	}
 	e.ref.Account, e.ref.Region, e.ref.Instance = cfg.Account, cfg.Region, cfg.Instance
 	e.sdkError = report.teaError
+	e.observer, e.side = cfg.Observer, cfg.Side
 	cfg.ClientKey, cfg.Password = nil, "" // not needed any more, and not to be printed
 	i := &Instance{endpoint: e, config: cfg}
 	i.useClientKey(key)
 	return i, nil
+}
+
+// read returns the config with the content of its files.
+func (c InstanceConfig) read() (InstanceConfig, error) {
+	var err error
+	if c.ClientKey, err = contentOf("ClientKey", c.ClientKey, c.ClientKeyFile); err != nil {
+		return c, err
+	}
+	password, err := contentOf("Password", []byte(c.Password), c.PasswordFile)
+	if err != nil {
+		return c, err
+	}
+	c.Password = string(password)
+	if c.PasswordFile != "" {
+		c.Password = strings.TrimSpace(c.Password)
+	}
+	c.CAPEM, err = contentOf("CA", c.CAPEM, c.CAFile)
+	return c, err
 }
 
 // ReplaceClientKey makes all further calls with another ClientKey, without interrupting those under way: before one

@@ -170,6 +170,15 @@ func (l *lanes) dial(ctx context.Context, network, address string) (net.Conn, er
 	return l.dialer.DialContext(ctx, network, address)
 }
 
+// run runs f on a goroutine that close waits for. After close it does not: whoever waits for f has a context of with.
+func (l *lanes) run(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.users.Go(f)
+	}
+}
+
 // present offers another client certificate on new connections, without resuming sessions of the old one, and drops the
 // idle connections; calls under way end on theirs.
 func (l *lanes) present(cert *tls.Certificate) {

@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/auth"
-	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/auth/credentials"
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/requests"
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/responses"
 )
@@ -41,7 +40,7 @@ func (g *Gateway) rpc(ctx context.Context, c rpc) error {
 	return g.call(ctx, operation{
 		name: c.action, key: c.key, decrypt: c.decrypt, once: c.once,
 		sign: func(ctx context.Context) (*http.Request, error) {
-			return g.signer.sign(ctx, g.scheme, g.host, g.ref.Region, c.action, c.parameters)
+			return g.sign(ctx, c.action, c.parameters)
 		},
 		read: func(got answer) error {
 			response := &http.Response{StatusCode: got.status, Header: got.header, Body: io.NopCloser(bytes.NewReader(got.body))}
@@ -55,7 +54,7 @@ func (g *Gateway) rpc(ctx context.Context, c rpc) error {
 			return nil
 		},
 		secrets: func() secrets {
-			s := secrets{g.signer.key.secret, g.signer.key.token}
+			s := g.credential.secrets()
 			if c.secrets != nil {
 				s = append(s, c.secrets()...)
 			}
@@ -64,36 +63,24 @@ func (g *Gateway) rpc(ctx context.Context, c rpc) error {
 	})
 }
 
-// accessKey is a RAM access key. It is a CredentialsProvider of the SDK.
-type accessKey struct{ id, secret, token string }
-
-func (k accessKey) GetCredentials() (*credentials.Credentials, error) {
-	name := "static_ak"
-	if k.token != "" {
-		name = "static_sts"
-	}
-	return &credentials.Credentials{AccessKeyId: k.id, AccessKeySecret: k.secret, SecurityToken: k.token, ProviderName: name}, nil
-}
-
-func (k accessKey) GetProviderName() string { return "static" }
-
-// signer makes signed requests.
-type signer struct{ key accessKey }
-
 // sign makes one request. auth.Sign is the part of kms.Client.BuildRequestWithSigner that signs; the rest of that method
 // builds an http.Request, to throw it away, and looks for an endpoint, which we know.
-func (s signer) sign(ctx context.Context, scheme, host, region, action string, p parameters) (*http.Request, error) {
+func (g *Gateway) sign(ctx context.Context, action string, p parameters) (*http.Request, error) {
+	key, err := g.credential.get(ctx)
+	if err != nil {
+		return nil, err
+	}
 	request := &requests.RpcRequest{}
 	request.InitWithApiInfo("Kms", "2016-01-20", action, "kms", "openAPI")
-	request.SetScheme(scheme)
-	request.SetDomain(host)
+	request.SetScheme(g.scheme)
+	request.SetDomain(g.host)
 	query := request.GetQueryParams()
 	for name, value := range p {
 		if value != "" {
 			query[name] = value
 		}
 	}
-	if err := auth.Sign(request, nil, region, s.key); err != nil {
+	if err := auth.Sign(request, nil, g.ref.Region, key); err != nil {
 		return nil, errors.New("the request cannot be signed")
 	}
 	out, err := http.NewRequestWithContext(ctx, request.GetMethod(), request.BuildUrl(), http.NoBody)
