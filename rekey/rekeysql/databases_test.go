@@ -62,6 +62,15 @@ func (d database) open(tb testing.TB) *sql.DB {
 	return db
 }
 
+// openAgain connects to the database of db once more, as another process does.
+func (d database) openAgain(tb testing.TB, db *sql.DB) *sql.DB {
+	tb.Helper()
+	if d.env != "" {
+		return d.open(tb)
+	}
+	return db // a SQLite file belongs to the test that made it
+}
+
 var tables atomic.Int64
 
 // table creates a table of the test's own: NAME in the statement is its name.

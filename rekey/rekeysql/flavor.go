@@ -22,6 +22,10 @@ type flavor interface {
 	describe(ctx context.Context, db DB, t Table) (definition, error)
 	// swap updates one row if its values are was, without waiting for a lock, and returns how many rows it changed.
 	swap(ctx context.Context, s *Store, key []any, was, will [][]byte) (int64, error)
+	// notes is what follows CREATE TABLE name for a notebook, and insertOnce what is around an INSERT that does nothing
+	// where the row exists.
+	notes() string
+	insertOnce() (before, after string)
 	// about tells what a failed update says.
 	about(err error) topic
 }

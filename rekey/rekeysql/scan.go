@@ -51,11 +51,7 @@ func (s *Store) page(ctx context.Context, after string, started bool, through st
 	if err := s.between(q, after, started, through); err != nil {
 		return nil, 0, err
 	}
-	q.text(" ORDER BY ")
-	for i, c := range s.key {
-		q.comma(i)
-		q.text(s.flavor.quote(c.name))
-	}
+	s.inOrder(q)
 	q.text(fmt.Sprintf(" LIMIT %d", limit))
 	rows, err := s.db.QueryContext(ctx, q.String(), q.args...)
 	if err != nil {
@@ -75,6 +71,14 @@ func (s *Store) page(ctx context.Context, after string, started bool, through st
 		return nil, 0, fmt.Errorf("rekeysql: reading %s: %w", s.table.Name, err)
 	}
 	return page, size, nil
+}
+
+func (s *Store) inOrder(q *query) {
+	q.text(" ORDER BY ")
+	for i, c := range s.key {
+		q.comma(i)
+		q.text(s.flavor.quote(c.name))
+	}
 }
 
 // columns is what a record is made of.
