@@ -2,9 +2,6 @@ package envelope
 
 import (
 	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
 	"encoding/base64"
 )
 
@@ -37,41 +34,3 @@ func keyReadings(value []byte) [][]byte {
 }
 
 func isKeySize(n int) bool { return n == 16 || n == 24 || n == 32 }
-
-// openGCM opens an AES-GCM payload under any reading of an unwrapped value.
-func openGCM(value, nonce, payload, bound []byte) ([]byte, bool) {
-	if len(payload) < tagSize || len(nonce) != nonceSize {
-		return nil, false
-	}
-	for _, key := range keyReadings(value) {
-		aead, err := newGCM(key)
-		clear(key)
-		if err != nil {
-			continue
-		}
-		plaintext, err := aead.Open(make([]byte, 0, len(payload)-tagSize), nonce, payload, bound)
-		if err == nil {
-			return plaintext, true
-		}
-	}
-	return nil, false
-}
-
-func newGCM(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
-}
-
-// newDataKey returns a random AES-256 key: raw, or as base64 text.
-func newDataKey(raw bool) []byte {
-	key := make([]byte, dataKeySize)
-	rand.Read(key)
-	if raw {
-		return key
-	}
-	defer clear(key)
-	return encodeDataKey(key)
-}

@@ -2,7 +2,6 @@ package envelope
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/base64"
 	"fmt"
 
@@ -18,6 +17,8 @@ import (
 type ThreeLine struct {
 	// Raw has Seal wrap the 32 bytes of a data key, as the instance SDK does, rather than its base64 text, as the KMS does.
 	Raw bool
+	// Cipher is that of the payload. Zero means AES-GCM.
+	Cipher Cipher
 }
 
 // Name returns "three-line".
@@ -78,7 +79,7 @@ func (t ThreeLine) Open(record []byte, values [][]byte, _ kmsmigrate.EncryptionC
 	if !ok {
 		return nil, badFormat(t.Name(), at, "want base64")
 	}
-	plaintext, ok := openGCM(values[0], nonce, payload, nil)
+	plaintext, ok := t.Cipher.open(values[0], nonce, payload, nil)
 	if !ok {
 		return nil, tampered(t.Name(), at, "the payload or its nonce is not what was sealed, or the data key is another")
 	}
@@ -101,7 +102,9 @@ func (t ThreeLine) Rewrap(record []byte, r Rewrap) ([]byte, error) {
 }
 
 // NewValues returns a random data key.
-func (t ThreeLine) NewValues([]byte) ([][]byte, error) { return [][]byte{newDataKey(t.Raw)}, nil }
+func (t ThreeLine) NewValues([]byte) ([][]byte, error) {
+	return [][]byte{t.Cipher.newValue(t.Raw)}, nil
+}
 
 // Seal writes the three lines, with no line feed after the third.
 func (t ThreeLine) Seal(plaintext []byte, s Sealing, _ kmsmigrate.EncryptionContext) ([]byte, error) {
@@ -109,7 +112,7 @@ func (t ThreeLine) Seal(plaintext []byte, s Sealing, _ kmsmigrate.EncryptionCont
 	if err != nil {
 		return nil, err
 	}
-	nonce, payload, err := sealGCM(s.Values[0], t.Raw, plaintext, nil)
+	nonce, payload, err := t.Cipher.seal(s.Values[0], t.Raw, plaintext, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -117,25 +120,6 @@ func (t ThreeLine) Seal(plaintext []byte, s Sealing, _ kmsmigrate.EncryptionCont
 	out = append(base64.StdEncoding.AppendEncode(out, wrapped), '\n')
 	out = append(base64.StdEncoding.AppendEncode(out, nonce), '\n')
 	return base64.StdEncoding.AppendEncode(out, payload), nil
-}
-
-// sealGCM seals with AES-256-GCM and a random nonce, under a data key that is raw or base64 text.
-func sealGCM(value []byte, raw bool, plaintext, bound []byte) (nonce, payload []byte, err error) {
-	key := value
-	if !raw {
-		var ok bool
-		if key, ok = decodeDataKey(value); !ok {
-			return nil, nil, fmt.Errorf("the data key is not 44 characters of base64: %w", kmsmigrate.ErrInvalid)
-		}
-		defer clear(key)
-	}
-	aead, err := newGCM(key)
-	if err != nil {
-		return nil, nil, err
-	}
-	nonce = make([]byte, nonceSize)
-	rand.Read(nonce)
-	return nonce, aead.Seal(make([]byte, 0, len(plaintext)+tagSize), nonce, plaintext, bound), nil
 }
 
 // only returns the wrapped copy of a format that has room for one value with one copy.
