@@ -25,6 +25,7 @@ var arrows = map[string][]string{
 	"kmsmigrate/alikms":     {"kmsmigrate", "kmsmigrate/resource"},
 	"kmsmigrate/kmsotel":    {"kmsmigrate", "kmsmigrate/alikms"},
 	"kmsmigrate/kmstest":    {"kmsmigrate", "kmsmigrate/alikms", "kmsmigrate/resource"},
+	"kmsmigrate/plan":       {"kmsmigrate", "kmsmigrate/resource"},
 	"envelope":              {"kmsmigrate"},
 	"envelope/envelopetest": {"kmsmigrate", "envelope"},
 	"rekey":                 {"kmsmigrate"},
