@@ -1,13 +1,11 @@
 package alikms
 
 import (
-	"cmp"
 	"context"
 	"encoding/base64"
 	"regexp"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/kms"
 
@@ -138,53 +136,13 @@ func (g *Gateway) directory() *Gateway { return g.lister }
 const maxPlaintext = 6 << 10
 
 func (g *Gateway) encrypt(ctx context.Context, key string, plaintext []byte, ec kmsmigrate.EncryptionContext) ([]byte, string, error) {
-	const op = "Encrypt"
-	id := shownKey(key)
-	switch {
-	case len(plaintext) > maxPlaintext:
-		return nil, "", g.wrong(op, id, kmsmigrate.ErrInvalid, "the plaintext is longer than 6 KB, the most that the KMS encrypts: encrypt it with a data key")
-	case !utf8.Valid(plaintext):
-		return nil, "", g.wrong(op, id, kmsmigrate.ErrInvalid, "the plaintext is not UTF-8, and the OpenAPI carries text alone: encrypt its base64 text, or use an Instance")
-	}
-	context, err := contextJSON(ec)
-	if err != nil {
-		return nil, "", g.wrong(op, id, kmsmigrate.ErrInvalid, err.Error())
-	}
-	text := string(plaintext)
-	var blob []byte
-	answer := kms.CreateEncryptResponse()
-	err = g.rpc(ctx, rpc{
-		action: op, key: id, answer: answer,
-		parameters: parameters{"KeyId": key, "Plaintext": text, "EncryptionContext": context},
-		secrets:    func() secrets { return append(contextSecrets(ec), text) },
-		check: func() (complaint string) {
-			blob, complaint = decodeBlob(answer.CiphertextBlob)
-			return cmp.Or(complaint, missing("KeyId", answer.KeyId), missing("KeyVersionId", answer.KeyVersionId), missing("RequestId", answer.RequestId))
-		},
-	})
-	return blob, answer.KeyId, err
+	sealed, err := g.Encrypt(ctx, key, plaintext, Binding{Context: ec})
+	return sealed.Ciphertext, sealed.KeyID, err
 }
 
 func (g *Gateway) decrypt(ctx context.Context, key string, blob []byte, ec kmsmigrate.EncryptionContext) ([]byte, string, error) {
-	const op = "Decrypt"
-	context, err := contextJSON(ec)
-	if err != nil {
-		return nil, "", g.wrong(op, key, kmsmigrate.ErrInvalid, err.Error())
-	}
-	text := kmsmigrate.EncodeBlob(blob)
-	answer := kms.CreateDecryptResponse()
-	err = g.rpc(ctx, rpc{
-		action: op, key: key, answer: answer, decrypt: true,
-		parameters: parameters{"CiphertextBlob": text, "EncryptionContext": context},
-		secrets:    func() secrets { return append(contextSecrets(ec), text) },
-		check: func() string {
-			return cmp.Or(missing("Plaintext", answer.Plaintext), missing("KeyId", answer.KeyId), missing("KeyVersionId", answer.KeyVersionId), missing("RequestId", answer.RequestId))
-		},
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	return []byte(answer.Plaintext), answer.KeyId, nil
+	opened, err := g.open(ctx, key, blob, Binding{Context: ec})
+	return opened.Plaintext, opened.KeyID, err
 }
 
 // resolve asks which key an alias, id or ARN names.
@@ -235,14 +193,6 @@ func missing(field, value string) string {
 		return "it has no " + field
 	}
 	return ""
-}
-
-func contextSecrets(ec kmsmigrate.EncryptionContext) secrets {
-	values := make(secrets, 0, len(ec)+1)
-	for _, value := range ec {
-		values = append(values, value)
-	}
-	return values
 }
 
 // keys hands out one Key for one name, so that what it learns is learned once.

@@ -2,13 +2,10 @@ package alikms
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/aliyun/alibabacloud-dkms-gcs-go-sdk/openapi-util/protobuf/api"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
@@ -176,78 +173,27 @@ func (i *Instance) Close() error {
 func (i *Instance) base() *endpoint     { return i.endpoint }
 func (i *Instance) directory() *Gateway { return i.config.Directory }
 
-// advanceHead precedes ciphertext of Advance*: '$', version 0 and no padding, AES-GCM (newer KMS SDK, sdk/utils/consts.go).
-// What follows has the form of a CiphertextBlob.
-var advanceHead = []byte{0x24, 0x00, 0x02}
-
-const (
-	nonceSize       = 12
-	algorithm       = "AES_GCM"
-	migrationHeader = "x-kms-migrationkeyversionid"
-)
-
 func (i *Instance) encrypt(ctx context.Context, key string, plaintext []byte, ec kmsmigrate.EncryptionContext) ([]byte, string, error) {
-	aad, err := contextAAD(ec)
+	if i.config.Form == FormAdvance {
+		sealed, err := i.AdvanceEncrypt(ctx, key, plaintext, Binding{Context: ec})
+		return sealed.Ciphertext, sealed.KeyID, err
+	}
+	parts, err := i.Encrypt(ctx, key, plaintext, Binding{Context: ec})
 	if err != nil {
-		return nil, "", i.wrong("Encrypt", shownKey(key), kmsmigrate.ErrInvalid, err.Error())
+		return nil, "", err
 	}
-	hide := func() secrets { return append(contextSecrets(ec), string(plaintext)) }
-	if i.config.Form == FormMigrationHeader {
-		var answer api.EncryptResponse
-		var version string
-		err := i.gcs(ctx, gcs{
-			action: "Encrypt", key: shownKey(key), request: &api.EncryptRequest{KeyId: key, Plaintext: plaintext, Aad: aad}, answer: &answer, secrets: hide,
-			check: func(header func(string) string) string {
-				version = header(migrationHeader)
-				if version == "" {
-					return "it has no " + migrationHeader + ": this key cannot be used with FormMigrationHeader"
-				}
-				if len(version) != kmsmigrate.VersionIDSize || len(answer.Iv) != nonceSize {
-					return "its key version or its Iv has not the length that it must have"
-				}
-				return cmp.Or(missing("CiphertextBlob", string(answer.CiphertextBlob)), missing("KeyId", answer.KeyId), missing("RequestId", answer.RequestId))
-			},
-		})
-		return bytes.Join([][]byte{[]byte(version), answer.Iv, answer.CiphertextBlob}, nil), answer.KeyId, err
+	if len(parts.VersionID) != kmsmigrate.VersionIDSize || len(parts.IV) != nonceSize {
+		return nil, "", i.bad("Encrypt", shownKey(key), "it has no "+migrationHeader+", or no Iv of 12 bytes: this key cannot be used with FormMigrationHeader")
 	}
-	var answer api.AdvanceEncryptResponse
-	err = i.gcs(ctx, gcs{
-		action: "AdvanceEncrypt", key: shownKey(key), request: &api.AdvanceEncryptRequest{KeyId: key, Plaintext: plaintext, Aad: aad}, answer: &answer, secrets: hide,
-		check: func(func(string) string) string {
-			if !bytes.HasPrefix(answer.CiphertextBlob, advanceHead) {
-				return "its CiphertextBlob does not begin with 24 00 02"
-			}
-			return cmp.Or(missing("KeyId", answer.KeyId), missing("KeyVersionId", answer.KeyVersionId), missing("RequestId", answer.RequestId))
-		},
-	})
-	return bytes.TrimPrefix(answer.CiphertextBlob, advanceHead), answer.KeyId, err
+	return bytes.Join([][]byte{[]byte(parts.VersionID), parts.IV, parts.Ciphertext}, nil), parts.KeyID, nil
 }
 
 func (i *Instance) decrypt(ctx context.Context, key string, blob []byte, ec kmsmigrate.EncryptionContext) ([]byte, string, error) {
-	aad, err := contextAAD(ec)
-	if err != nil {
-		return nil, "", i.wrong("Decrypt", key, kmsmigrate.ErrInvalid, err.Error())
+	if i.config.Form == FormAdvance {
+		opened, err := i.open(ctx, key, blob, Binding{Context: ec})
+		return opened.Plaintext, opened.KeyID, err
 	}
-	hide := func() secrets { return append(contextSecrets(ec), string(blob), kmsmigrate.EncodeBlob(blob)) }
-	if i.config.Form == FormMigrationHeader {
-		const version, nonce = kmsmigrate.VersionIDSize, kmsmigrate.VersionIDSize + nonceSize
-		var answer api.DecryptResponse
-		err := i.gcs(ctx, gcs{
-			action: "Decrypt", key: key, answer: &answer, secrets: hide, decrypt: true, version: string(blob[:version]),
-			request: &api.DecryptRequest{Iv: blob[version:nonce], CiphertextBlob: blob[nonce:], Aad: aad, Algorithm: algorithm},
-			check: func(func(string) string) string {
-				return cmp.Or(missing("Plaintext", string(answer.Plaintext)), missing("KeyId", answer.KeyId), missing("RequestId", answer.RequestId))
-			},
-		})
-		return answer.Plaintext, answer.KeyId, err
-	}
-	var answer api.AdvanceDecryptResponse
-	err = i.gcs(ctx, gcs{
-		action: "AdvanceDecrypt", key: key, answer: &answer, secrets: hide, decrypt: true,
-		request: &api.AdvanceDecryptRequest{CiphertextBlob: bytes.Join([][]byte{advanceHead, blob}, nil), Aad: aad},
-		check: func(func(string) string) string {
-			return cmp.Or(missing("Plaintext", string(answer.Plaintext)), missing("KeyId", answer.KeyId), missing("KeyVersionId", answer.KeyVersionId), missing("RequestId", answer.RequestId))
-		},
-	})
-	return answer.Plaintext, answer.KeyId, err
+	const version, nonce = kmsmigrate.VersionIDSize, kmsmigrate.VersionIDSize + nonceSize
+	opened, err := i.openParts(ctx, key, Parts{VersionID: string(blob[:version]), IV: blob[version:nonce], Ciphertext: blob[nonce:], Algorithm: algorithm}, Binding{Context: ec})
+	return opened.Plaintext, opened.KeyID, err
 }

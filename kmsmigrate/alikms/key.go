@@ -2,6 +2,8 @@ package alikms
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"time"
 
@@ -73,17 +75,25 @@ func (k *Key) Encrypt(ctx context.Context, plaintext []byte, ec kmsmigrate.Encry
 	if err != nil {
 		return nil, err
 	}
-	version, ok := kmsmigrate.BlobVersion(blob)
-	if !ok || len(blob) != len(plaintext)+kmsmigrate.BlobOverhead {
-		return nil, e.bad("Encrypt", k.owners.keyID(), "the ciphertext has not the form or length that it must have")
+	if complaint := wraps(blob, len(plaintext)); complaint != "" {
+		return nil, e.bad("Encrypt", k.owners.keyID(), complaint)
 	}
+	if err := k.wrote("Encrypt", answered, blob); err != nil {
+		return nil, err
+	}
+	return blob, nil
+}
+
+// wrote checks which key an answer names that holds new ciphertext, and remembers it.
+func (k *Key) wrote(op, answered string, blob []byte) error {
 	answered = bareKeyID(answered)
 	if k.name.id != "" && answered != k.name.id {
-		return nil, e.bad("Encrypt", k.name.id, "the answer is of another key")
+		return k.face.base().bad(op, k.name.id, "the answer is of another key")
 	}
 	k.owners.isKey(answered, time.Now())
+	version, _ := kmsmigrate.BlobVersion(blob)
 	k.owners.isOf(version, answered)
-	return blob, nil
+	return nil
 }
 
 // Decrypt opens what Encrypt returned, given an equal ec. It fails with ErrForeign where the ciphertext is another key's:
@@ -234,3 +244,40 @@ func (k *Key) ask(ctx context.Context, already func() bool) error {
 }
 
 func isNew(keyID string) bool { return len(keyID) > 4 && keyID[:4] == "key-" }
+
+// GenerateDataKey makes a data key of 1 to 1,024 bytes and wraps it with the key's primary version, in one call. What is
+// wrapped is the base64 text of the data key, on every face: so the official SDKs, at the gateway or at the instance, can
+// open it when this module is gone. An instance's own data keys wrap raw bytes, so there the key is made here and its text
+// encrypted. Decrypt gives the text back.
+func (k *Key) GenerateDataKey(ctx context.Context, size int, ec kmsmigrate.EncryptionContext) (DataKey, error) {
+	const op = "GenerateDataKey"
+	e := k.face.base()
+	if size < 1 || size > maxDataKey {
+		return DataKey{}, e.wrong(op, k.owners.keyID(), kmsmigrate.ErrInvalid, "a data key has 1 to 1,024 bytes")
+	}
+	if g, ok := k.face.(*Gateway); ok {
+		made, err := g.GenerateDataKey(ctx, k.name.given, size, Binding{Context: ec})
+		if err == nil {
+			err = k.wrote(op, made.KeyID, made.Ciphertext)
+		}
+		if err != nil {
+			clear(made.Plaintext)
+			return DataKey{}, err
+		}
+		return made, nil
+	}
+	made := DataKey{Plaintext: make([]byte, size), Text: true}
+	if _, err := rand.Read(made.Plaintext); err != nil {
+		return DataKey{}, e.wrong(op, k.owners.keyID(), nil, "the system gives no random bytes")
+	}
+	text := base64.StdEncoding.AppendEncode(nil, made.Plaintext)
+	defer clear(text)
+	var err error
+	if made.Ciphertext, err = k.Encrypt(ctx, text, ec); err != nil {
+		clear(made.Plaintext)
+		return DataKey{}, err
+	}
+	made.KeyID = k.owners.keyID()
+	made.VersionID, _ = kmsmigrate.BlobVersion(made.Ciphertext)
+	return made, nil
+}

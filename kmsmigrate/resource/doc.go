@@ -1,12 +1,12 @@
-// Package resource has what a KMS account consists of, as plain values: keys, versions, aliases, secrets, instances; and
-// [ControlPlane], the operations that read and change them. Package alikms implements it over the real service; package
-// plan decides what must move from it, and package execute moves it.
+// Package resource describes what a KMS holds, keys, versions, aliases, secrets and instances, as plain Go types, and the
+// operations on them as interfaces. Package alikms implements them for the real service:
 //
-// Most programs need two calls: an alikms Gateway's ControlPlane method to get one, and [ControlPlane.Keys] to look through
-// what is there:
+//	for id, err := range plane.Keys(ctx, resource.KeyFilter{}) { … }
+//	key, err := plane.DescribeKey(ctx, id)
 //
-//	for key, err := range control.Keys(ctx) {
+// Whoever only looks takes an [Inventory]; whoever carries out a migration takes a [ControlPlane].
 //
-// The words for states, specs and the like are the service's own strings and not enumerations: the service adds to them,
-// and what is not known here must be carried and reported, not lost.
+// Field values are the service's own words ("Aliyun_AES_256", "ENCRYPT/DECRYPT"), with constants for those that a
+// migration branches on. What the service leaves empty is empty or zero here. Source of all names and limits: Alibaba
+// Cloud KMS, API reference 2016-01-20.
 package resource

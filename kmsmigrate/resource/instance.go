@@ -2,22 +2,33 @@ package resource
 
 import "time"
 
-// Instance is what ListKmsInstances and GetKmsInstance tell of a KMS instance. Nothing there says whether it is a
-// software or a hardware instance: the protection level of its keys does.
+// Instance is a dedicated KMS instance.
 type Instance struct {
-	Region  string    `json:"region"`
-	ID      string    `json:"id"` // kst-…
-	ARN     string    `json:"arn,omitempty"`
-	Name    string    `json:"name,omitempty"`
-	Status  string    `json:"status,omitempty"`       // Uninitialized, Connecting, Connected, Disconnected, Error
-	QPS     int       `json:"qps,omitempty"`          // Spec: what was bought
-	Keys    int       `json:"key_quota,omitempty"`    // KeyNum: key versions that it can hold
-	Secrets int       `json:"secret_quota,omitempty"` // SecretNum
-	VPC     string    `json:"vpc,omitempty"`
-	Zones   []string  `json:"zones,omitempty"`
-	Created time.Time `json:"created,omitzero"`
-	Starts  time.Time `json:"starts,omitzero"`
-	Ends    time.Time `json:"ends,omitzero"` // when the subscription ends, and its keys with it
-	// CA is the instance's private certificate authority, in PEM (CaCertificateChainPem).
-	CA string `json:"ca,omitempty"`
+	ID          string    `json:"id"` // kst-…
+	ARN         string    `json:"arn,omitempty"`
+	Name        string    `json:"name,omitempty"`
+	Status      string    `json:"status"`       // Uninitialized, Connecting, Connected, Disconnected or Error
+	QPS         int       `json:"qps"`          // calls a second that were bought
+	KeyQuota    int       `json:"key_quota"`    // every version of a key counts
+	SecretQuota int       `json:"secret_quota"` // secrets that were bought
+	VPCQuota    int       `json:"vpc_quota"`
+	VPC         string    `json:"vpc,omitempty"`
+	VSwitches   []string  `json:"vswitches,omitempty"`
+	Zones       []string  `json:"zones,omitempty"`
+	Bound       []VPC     `json:"bound,omitempty"` // further networks that can reach it
+	Created     time.Time `json:"created,omitzero"`
+	Starts      time.Time `json:"starts,omitzero"`
+	Ends        time.Time `json:"ends,omitzero"` // its keys are destroyed with it
+	CAPEM       string    `json:"ca_pem,omitempty"`
+}
+
+// StatusConnected is the Status of an instance that serves.
+const StatusConnected = "Connected"
+
+// VPC is a network that an instance is bound to.
+type VPC struct {
+	ID      string `json:"id"`
+	Region  string `json:"region"`
+	Owner   string `json:"owner"` // account uid
+	VSwitch string `json:"vswitch"`
 }

@@ -2,62 +2,118 @@ package resource
 
 import "time"
 
-// Key is what DescribeKey tells of a key (KeyMetadata), and its aliases and tags. It holds no key material.
+// KeyState is the state of a key.
+type KeyState string
+
+// The states of a key. Only an Enabled key encrypts and decrypts.
+const (
+	Enabled         KeyState = "Enabled"
+	Disabled        KeyState = "Disabled"
+	PendingDeletion KeyState = "PendingDeletion" // its deletion is scheduled and can still be cancelled
+	PendingImport   KeyState = "PendingImport"   // it waits for its material
+)
+
+// What keys are for, where their material comes from, and how it is kept.
+const (
+	UsageEncrypt = "ENCRYPT/DECRYPT"
+	UsageSign    = "SIGN/VERIFY"
+
+	OriginKMS      = "Aliyun_KMS"
+	OriginExternal = "EXTERNAL" // imported by its owner; a copy cannot be made from it
+
+	ProtectionSoftware = "SOFTWARE"
+	ProtectionHSM      = "HSM"
+)
+
+// Key is the metadata of a key.
 type Key struct {
-	Region  string `json:"region"`            // region id: cn-hangzhou
-	Account string `json:"account,omitempty"` // uid of the owning account
-	ID      string `json:"id"`                // a UUID for keys of KMS 1.0, key-… for keys of KMS 3.0
-	ARN     string `json:"arn,omitempty"`     // acs:kms:<region>:<account>:key/<id>
-	Creator string `json:"creator,omitempty"` // account uid, or the product's name for a service key
+	ID             string   `json:"id"`  // a UUID for a key of KMS 1.0, key-… for one of KMS 3.0
+	ARN            string   `json:"arn"` // acs:kms:<region>:<account>:key/<id>
+	Creator        string   `json:"creator,omitempty"`
+	Description    string   `json:"description,omitempty"`
+	State          KeyState `json:"state"`
+	Spec           string   `json:"spec"`  // Aliyun_AES_256, RSA_2048, EC_P256, …
+	Usage          string   `json:"usage"` // UsageEncrypt or UsageSign
+	Origin         string   `json:"origin"`
+	Protection     string   `json:"protection"`         // ProtectionSoftware or ProtectionHSM
+	Instance       string   `json:"instance,omitempty"` // kst-…; empty for a key outside of any instance
+	PrimaryVersion string   `json:"primary_version,omitempty"`
 
-	State           string `json:"state"`                     // Enabled, Disabled, PendingDeletion, PendingImport
-	Usage           string `json:"usage"`                     // ENCRYPT/DECRYPT or SIGN/VERIFY
-	Spec            string `json:"spec"`                      // Aliyun_AES_256, RSA_2048, EC_SM2, …
-	Origin          string `json:"origin"`                    // Aliyun_KMS, or EXTERNAL for imported material (BYOK)
-	ProtectionLevel string `json:"protection_level"`          // SOFTWARE or HSM
-	InstanceID      string `json:"instance_id,omitempty"`     // DKMSInstanceId; empty for a key outside of any instance
-	PrimaryVersion  string `json:"primary_version,omitempty"` // symmetric keys only
-	Description     string `json:"description,omitempty"`
+	Rotation Rotation `json:"rotation"`
 
-	Rotation         string        `json:"rotation,omitempty"`          // AutomaticRotation: Enabled, Disabled, Suspended
-	RotationInterval time.Duration `json:"rotation_interval,omitempty"` // in nanoseconds; 0 where there is none
-	LastRotation     time.Time     `json:"last_rotation,omitzero"`
-	NextRotation     time.Time     `json:"next_rotation,omitzero"`
+	DeletionProtected bool   `json:"deletion_protected"`
+	ProtectedBecause  string `json:"protected_because,omitempty"`
 
-	Created        time.Time `json:"created,omitzero"`
-	Deletes        time.Time `json:"deletes,omitzero"`         // when a key that is PendingDeletion goes
-	MaterialExpire time.Time `json:"material_expire,omitzero"` // when imported material expires; zero: never
-
-	DeletionProtection string `json:"deletion_protection,omitempty"` // Enabled or Disabled
-
-	Versions []Version         `json:"versions,omitempty"` // nil where nobody asked
-	Aliases  []string          `json:"aliases,omitempty"`  // names that begin with alias/, sorted
-	Tags     map[string]string `json:"tags,omitempty"`
+	Created         time.Time `json:"created"`
+	DeleteAt        time.Time `json:"delete_at,omitzero"`        // of a key in PendingDeletion
+	MaterialExpires time.Time `json:"material_expires,omitzero"` // of imported material; zero: never
 }
 
-// Version is one version of a key. A blob names it; Encrypt through the OpenAPI uses the primary one.
+// Symmetric reports whether the key encrypts data and data keys: the ones whose ciphertext can be rewritten.
+func (k Key) Symmetric() bool {
+	switch k.Spec {
+	case "Aliyun_AES_256", "Aliyun_AES_192", "Aliyun_AES_128", "Aliyun_SM4":
+		return true
+	default:
+		return false
+	}
+}
+
+// Rotation is how a key rotates.
+type Rotation struct {
+	// Mode is Enabled, Disabled or Suspended; empty where the key cannot rotate by itself.
+	Mode     string        `json:"mode,omitempty"`
+	Interval time.Duration `json:"interval,omitempty"`
+	Last     time.Time     `json:"last,omitzero"`
+	Next     time.Time     `json:"next,omitzero"`
+}
+
+// Modes of Rotation.
+const (
+	RotationEnabled   = "Enabled"
+	RotationDisabled  = "Disabled"
+	RotationSuspended = "Suspended"
+)
+
+// Version is one version of a key's material.
 type Version struct {
-	ID      string    `json:"id"` // 36 bytes
-	Created time.Time `json:"created,omitzero"`
+	ID      string    `json:"id"` // what ciphertext begins with: 36 characters
+	KeyID   string    `json:"key_id"`
+	Created time.Time `json:"created"`
 }
 
-// Alias is a second name of a key. It is unique in its account and region.
+// Alias is another name of a key.
 type Alias struct {
-	Name  string `json:"name"` // begins with alias/
-	ARN   string `json:"arn,omitempty"`
+	Name  string `json:"name"` // alias/…
+	ARN   string `json:"arn"`
 	KeyID string `json:"key_id"`
 }
 
-// NewKey says what key CreateKey is to make. The zero value is a symmetric Aliyun_AES_256 key outside of any instance.
-type NewKey struct {
-	InstanceID  string            // the KMS instance to make it in; its type then decides the protection level
-	Spec        string            // empty: Aliyun_AES_256
-	Usage       string            // empty: ENCRYPT/DECRYPT
-	Origin      string            // empty: Aliyun_KMS. A software instance takes no other
-	Protection  string            // SOFTWARE or HSM; empty, and without effect in an instance: the service's choice
-	Description string            // at most 8,192 bytes
-	Tags        map[string]string // at most 20
-	// RotationInterval switches automatic rotation on: exactly 365 days for a default key, 7 to 365 days in a software
-	// instance, not to be had in a hardware instance (API reference, CreateKey). Zero: off.
+// KeyFilter selects keys. Fields that are empty select nothing away; several values of one field are alternatives.
+type KeyFilter struct {
+	States      []KeyState
+	Specs       []string
+	Usages      []string
+	Protections []string
+	// Creators holds User for keys that people made, Service for those that other products made for themselves.
+	Creators []string
+}
+
+// Values of KeyFilter.Creators.
+const (
+	CreatorUser    = "User"
+	CreatorService = "Service"
+)
+
+// KeySpec is a key to be made. The zero value asks for a symmetric AES-256 key outside of any instance.
+type KeySpec struct {
+	Spec        string // empty: Aliyun_AES_256
+	Usage       string // empty: what the spec is for
+	Origin      string // empty: OriginKMS
+	Protection  string // empty: ProtectionSoftware; in an instance the instance decides
+	Instance    string // kst-…
+	Description string // at most 8,192 bytes
+	Tags        map[string]string
+	// RotationInterval turns automatic rotation on, where it is not zero: 7 to 365 days in a software instance.
 	RotationInterval time.Duration
 }

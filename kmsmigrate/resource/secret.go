@@ -1,54 +1,54 @@
 package resource
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 )
 
-// Secret is what DescribeSecret and ListSecretVersionIds tell of a secret: everything but its values.
+// Secret is the metadata of a secret.
 type Secret struct {
-	Region     string `json:"region"`
-	Name       string `json:"name"` // unique in its account and region
-	ARN        string `json:"arn,omitempty"`
-	Type       string `json:"type"`                  // Generic, Rds, RAMCredentials, ECS
-	InstanceID string `json:"instance_id,omitempty"` // empty outside of any instance
-	// EncryptionKeyID is the key that encrypts it; empty where the service's own does. Key and secret must be in the same
-	// instance (help: manage generic secrets).
-	EncryptionKeyID string `json:"encryption_key_id,omitempty"`
-	Description     string `json:"description,omitempty"`
-
-	Rotation         string        `json:"rotation,omitempty"` // AutomaticRotation: Enabled, Disabled, Invalid
-	RotationInterval time.Duration `json:"rotation_interval,omitempty"`
-	LastRotation     time.Time     `json:"last_rotation,omitzero"`
-	NextRotation     time.Time     `json:"next_rotation,omitzero"`
-
-	Created time.Time `json:"created,omitzero"`
-	Updated time.Time `json:"updated,omitzero"`
-	Deletes time.Time `json:"deletes,omitzero"` // PlannedDeleteTime of a secret in its recovery window
-
-	Versions []SecretVersion   `json:"versions,omitempty"` // deprecated ones included; in no order; nil where nobody asked
-	Tags     map[string]string `json:"tags,omitempty"`
+	Name            string            `json:"name"`
+	ARN             string            `json:"arn,omitempty"`
+	Type            string            `json:"type"` // Generic, Rds, RAMCredentials, ECS
+	Description     string            `json:"description,omitempty"`
+	EncryptionKeyID string            `json:"encryption_key_id,omitempty"` // empty: a key that the service manages
+	Instance        string            `json:"instance,omitempty"`          // kst-…
+	Rotation        Rotation          `json:"rotation"`                    // its Mode may also be Invalid
+	ExtendedConfig  string            `json:"-"`                           // of managed secrets; it can hold account names
+	Tags            map[string]string `json:"tags,omitempty"`
+	Created         time.Time         `json:"created"`
+	Updated         time.Time         `json:"updated,omitzero"`
+	DeleteAt        time.Time         `json:"delete_at,omitzero"`
 }
 
-// SecretVersion names one version of a secret.
+// Stages that the service gives to the versions of a secret.
+const (
+	StageCurrent  = "ACSCurrent"
+	StagePrevious = "ACSPrevious"
+)
+
+// SecretVersion is one version of a secret, without its value.
 type SecretVersion struct {
 	ID      string    `json:"id"`
-	Stages  []string  `json:"stages,omitempty"` // ACSCurrent, ACSPrevious and the user's own
-	Created time.Time `json:"created,omitzero"`
+	Stages  []string  `json:"stages,omitempty"` // none: deprecated, and the service may forget it
+	Created time.Time `json:"created"`
 }
 
-// SecretValue is one version of a secret with its value. Printing or logging one shows the value's length only.
+// SecretValue is the value of one version of a secret. It does not print its Data.
 type SecretValue struct {
-	Name    string
-	Version SecretVersion
-	Data    string // at most 30,720 bytes; base64 where DataType is binary
-	// DataType is text or binary.
-	DataType string
+	// Data is the SecretData as the service holds it, at most 30,720 bytes, so that a copy is exact. By the API reference
+	// that is base64 text where Binary is true.
+	Data      []byte
+	Binary    bool // the SecretDataType is binary, not text
+	VersionID string
+	Stages    []string
+	Created   time.Time
 }
 
-// String describes v without its value.
+// String returns the version and how long the data is, and not the data.
 func (v SecretValue) String() string {
-	return "SecretValue(" + v.Name + " " + v.Version.ID + ")"
+	return fmt.Sprintf("SecretValue(%s, %d bytes)", v.VersionID, len(v.Data))
 }
 
 // GoString returns what String returns, so that %#v does not leak either.
@@ -57,13 +57,15 @@ func (v SecretValue) GoString() string { return v.String() }
 // LogValue returns what String returns.
 func (v SecretValue) LogValue() slog.Value { return slog.StringValue(v.String()) }
 
-// NewSecret says what secret CreateSecret is to make, with its first version.
-type NewSecret struct {
+// MarshalJSON returns what String returns, as a JSON string: a value must be copied on purpose, never by a report.
+func (v SecretValue) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", v.String()), nil }
+
+// SecretSpec is a secret to be made, with its first version.
+type SecretSpec struct {
 	Name            string
-	Type            string // empty: Generic
-	InstanceID      string
-	EncryptionKeyID string // a symmetric key of the same instance
 	Description     string
+	EncryptionKeyID string // in an instance: a symmetric key of the same instance
+	Instance        string // kst-…
 	Tags            map[string]string
-	Value           SecretValue // Name is not used
+	Value           SecretValue // Data, Binary and VersionID are used
 }
