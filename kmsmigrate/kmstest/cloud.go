@@ -123,7 +123,7 @@ func Start(config Config) (*Cloud, error) {
 	})
 	c.evidence.keep = cmp.Or(max(config.KeepRequests, 0), 100_000)
 	c.faults.seed(cmp.Or(config.Seed, 1))
-	c.credentials.Store(config.AccessKeyID, credential{id: config.AccessKeyID, secret: config.AccessKeySecret})
+	c.credentials.Store(config.AccessKeyID, newCredential(config.AccessKeyID, config.AccessKeySecret, ""))
 	c.model.OnChange(c.save)
 	if saved != nil {
 		if err := c.load(saved); err != nil {

@@ -26,6 +26,7 @@ type reply struct {
 type call interface {
 	run() reply                // authenticate, work, answer
 	fail(e *model.Error) reply // an error in this protocol's format
+	keyHint() string           // the key that is asked for, found without judging the request; may be empty
 }
 
 // exchange is one request on its way through a face. Its record becomes evidence at the end.
@@ -41,7 +42,7 @@ func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.record = Request{Time: f.cloud.Now(), Region: f.door.Region.ID, Host: r.Host, TLS: r.TLS != nil, RequestID: model.NewUUID()}
 	x.record.Instance = f.instanceID()
 	start := time.Now()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := readBody(w, r)
 	x.body = body
 	x.record.BytesIn = len(body) + len(r.URL.RawQuery)
 	c := x.open()
@@ -52,6 +53,9 @@ func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		answer, drop = x.answer(c)
 	}
+	if x.record.KeyID == "" {
+		x.record.KeyID = c.keyHint()
+	}
 	x.record.Status = answer.status
 	x.record.BytesOut = len(answer.body)
 	x.record.Duration = time.Since(start)
@@ -61,6 +65,13 @@ func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.write(w, answer)
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength == 0 {
+		return nil, nil // the SDK's usual request: everything is in the query
+	}
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 }
 
 // open picks the protocol by what the request is: an instance speaks both on one address.
@@ -79,7 +90,11 @@ func (x *exchange) open() call {
 // answer does the work between the faults that stand before it and those that stand after. It reports whether the connection is to be
 // dropped instead of answering.
 func (x *exchange) answer(c call) (answer reply, drop bool) {
-	plan := x.face.cloud.faults.pick(&x.record)
+	faults := &x.face.cloud.faults
+	if faults.active.Load() > 0 {
+		x.record.KeyID = c.keyHint() // rules may ask for it
+	}
+	plan := faults.pick(&x.record)
 	if !plan.any() {
 		return c.run(), false
 	}

@@ -99,27 +99,27 @@ func FuzzRPCOperations(f *testing.F) {
 	f.Fuzz(func(t *testing.T, action, key, text, structured, number, blob string) {
 		for _, at := range []*face{gateway, instance} {
 			x := &exchange{face: at, http: request("", "", nil)}
-			p := params{"Format": "JSON"}
+			p := params{{"Format", "JSON"}}
 			for _, name := range []string{"KeyId", "DestinationKeyId", "SourceKeyId", "EncryptionKeyId", "KeySpec", "KeyVersionId", "ProtectedResourceArn"} {
-				p[name] = key
+				p = append(p, param{name, key})
 			}
 			for _, name := range []string{"Plaintext", "AliasName", "SecretName", "VersionId", "SecretData", "Description", "Algorithm", "ResourceType", "VersionStage"} {
-				p[name] = text
+				p = append(p, param{name, text})
 			}
 			for _, name := range []string{"EncryptionContext", "SourceEncryptionContext", "Filters", "Tags", "TagKeys", "VersionStages", "ExtendedConfig.CustomData"} {
-				p[name] = structured
+				p = append(p, param{name, structured})
 			}
 			for _, name := range []string{"PageNumber", "PageSize", "NumberOfBytes", "PendingWindowInDays", "RotationInterval", "PasswordLength", "NextToken",
 				"RecoveryWindowInDays", "KeyMaterialExpireUnix", "EnableAutomaticRotation", "DryRun"} {
-				p[name] = number
+				p = append(p, param{name, number})
 			}
 			for _, name := range []string{"CiphertextBlob", "Digest", "Value", "Iv", "Aad", "PublicKeyBlob", "EncryptedKeyMaterial", "ImportToken"} {
-				p[name] = blob
+				p = append(p, param{name, blob})
 			}
 			c := &rpcCall{x: x, door: at.door, params: p, action: action, format: formatJSON}
 			c.keyHint()
 			op, known := operations[action]
-			if !known || action == "CreateKey" && p["KeySpec"] == "RSA_4096" {
+			if !known || action == "CreateKey" && p.get("KeySpec") == "RSA_4096" {
 				return
 			}
 			if out, err := op.do(c); err == nil {

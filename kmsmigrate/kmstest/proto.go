@@ -50,12 +50,13 @@ func openProtobuf(x *exchange) call {
 	}
 	c.in = c.op.request()
 	c.broken = proto.Unmarshal(x.body, c.in) != nil
-	x.record.KeyID = c.keyHint()
 	return c
 }
 
-// keyHint guesses the key before the request is judged, so that faults can be matched by key.
 func (c *protoCall) keyHint() string {
+	if c.in == nil {
+		return ""
+	}
 	if k, ok := c.in.(interface{ GetKeyId() string }); ok && k.GetKeyId() != "" {
 		return c.door.KeyIDOf(k.GetKeyId())
 	}

@@ -30,7 +30,6 @@ func openRPC(x *exchange) call {
 	}
 	c.format = c.chooseFormat()
 	x.record.Action = c.action
-	x.record.KeyID = c.keyHint()
 	return c
 }
 
@@ -48,7 +47,6 @@ func (c *rpcCall) chooseFormat() answerFormat {
 	return formatXML
 }
 
-// keyHint guesses the key before the request is judged, so that faults can be matched by key.
 func (c *rpcCall) keyHint() string {
 	if id := c.params.get("KeyId"); id != "" {
 		return c.door.KeyIDOf(id)

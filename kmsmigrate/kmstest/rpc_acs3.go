@@ -70,22 +70,18 @@ func (c *rpcCall) canonicalRequest(signed, payload string) (string, bool) {
 			return "", false
 		}
 	}
-	query := params{}
+	var query params
 	query.parse(c.x.http.URL.RawQuery)
-	keys := make([]string, 0, len(query))
-	for k := range query {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
+	slices.SortFunc(query, func(a, b param) int { return strings.Compare(a.name, b.name) })
 	out := append([]byte(c.x.http.Method), '\n')
 	out = append(out, c.x.http.URL.EscapedPath()...)
 	out = append(out, '\n')
-	for i, k := range keys {
+	for i, pair := range query {
 		if i > 0 {
 			out = append(out, '&')
 		}
-		out = append(appendEscaped(out, k), '=')
-		out = appendEscaped(out, query[k])
+		out = append(appendEscaped(out, pair.name, "%"), '=')
+		out = appendEscaped(out, pair.value, "%")
 	}
 	out = append(out, '\n')
 	for _, name := range names {

@@ -4,9 +4,11 @@ import (
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base64"
+	"hash"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest/internal/model"
@@ -18,6 +20,12 @@ const maxSkew = 15 * time.Minute
 // credential is an access key, or a temporary one of STS, which has a token.
 type credential struct {
 	id, secret, token string
+
+	macs *sync.Pool // HMAC-SHA1 under the secret, ready for use
+}
+
+func newCredential(id, secret, token string) credential {
+	return credential{id, secret, token, &sync.Pool{New: func() any { return hmac.New(sha1.New, []byte(secret+"&")) }}}
 }
 
 func (c *Cloud) credential(id string) (credential, *model.Error) {
@@ -65,31 +73,34 @@ func (c *rpcCall) authenticate() *model.Error {
 // SDK of KMS sends none.
 func (c *rpcCall) authenticateHMACSHA1() (credential, *model.Error) {
 	p := c.params
-	for _, name := range []string{"AccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "Version"} {
+	for _, name := range [...]string{"AccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "Version"} {
 		if _, err := p.need(name); err != nil {
 			return credential{}, err
 		}
 	}
 	switch {
-	case p["SignatureMethod"] != "HMAC-SHA1":
+	case p.get("SignatureMethod") != "HMAC-SHA1":
 		return credential{}, model.InvalidParameter("SignatureMethod")
-	case p["SignatureVersion"] != "1.0":
+	case p.get("SignatureVersion") != "1.0":
 		return credential{}, model.InvalidParameter("SignatureVersion")
-	case p["Version"] != apiVersion:
+	case p.get("Version") != apiVersion:
 		return credential{}, model.InvalidParameter("Version")
-	case !inTime(p["Timestamp"]):
+	case !inTime(p.get("Timestamp")):
 		return credential{}, badTimestamp()
 	}
-	who, err := c.x.face.cloud.credential(p["AccessKeyId"])
+	who, err := c.x.face.cloud.credential(p.get("AccessKeyId"))
 	if err != nil {
 		return credential{}, err
 	}
-	if err := who.checkToken(p["SecurityToken"]); err != nil {
+	if err := who.checkToken(p.get("SecurityToken")); err != nil {
 		return credential{}, err
 	}
-	given, derr := base64.StdEncoding.DecodeString(p["Signature"])
-	mac := hmac.New(sha1.New, []byte(who.secret+"&"))
-	mac.Write([]byte(stringToSign(c.x.http.Method, p)))
+	given, derr := base64.StdEncoding.DecodeString(p.get("Signature"))
+	mac := who.macs.Get().(hash.Hash)
+	defer who.macs.Put(mac)
+	mac.Reset()
+	var buffer [2048]byte
+	mac.Write(stringToSign(buffer[:0], c.x.http.Method, p))
 	if derr != nil || !hmac.Equal(given, mac.Sum(nil)) {
 		return credential{}, badSignature()
 	}
@@ -110,41 +121,40 @@ func inTime(stamp string) bool {
 	return err == nil && time.Since(t).Abs() <= maxSkew
 }
 
-// stringToSign is METHOD&%2F& and the encoded, sorted query.
-func stringToSign(method string, p params) string {
-	names := make([]string, 0, len(p))
-	size := 0
-	for name, value := range p {
-		if name != "Signature" {
-			names = append(names, name)
-			size += len(name) + len(value) + 2
-		}
-	}
-	slices.Sort(names)
-	query := make([]byte, 0, 2*size)
-	for i, name := range names {
-		if i > 0 {
-			query = append(query, '&')
-		}
-		query = appendEscaped(query, name)
-		query = append(query, '=')
-		query = appendEscaped(query, p[name])
-	}
-	out := make([]byte, 0, len(method)+5+2*len(query))
+// stringToSign is METHOD&%2F& and the encoded, sorted query, the whole of which is encoded once more. It is written in one go, for it is
+// most of what the fake does for a call.
+func stringToSign(out []byte, method string, p params) []byte {
+	var few [32]param
+	sorted := append(few[:0], p...)
+	slices.SortFunc(sorted, func(a, b param) int { return strings.Compare(a.name, b.name) })
 	out = append(out, method...)
 	out = append(out, "&%2F&"...)
-	return string(appendEscaped(out, string(query)))
+	first := true
+	for _, pair := range sorted {
+		if pair.name == "Signature" {
+			continue
+		}
+		if !first {
+			out = append(out, "%26"...) // &
+		}
+		first = false
+		out = appendEscaped(out, pair.name, "%25")
+		out = append(out, "%3D"...) // =
+		out = appendEscaped(out, pair.value, "%25")
+	}
+	return out
 }
 
-// appendEscaped percent-encodes as RFC 3986 has it: a space is %20, an asterisk %2A, a tilde stays.
-func appendEscaped(out []byte, s string) []byte {
+// appendEscaped percent-encodes as RFC 3986 has it: a space is %20, an asterisk %2A, a tilde stays. percent is what stands for the percent
+// sign: itself, or %25 where the result is encoded again.
+func appendEscaped(out []byte, s, percent string) []byte {
 	const hexDigits = "0123456789ABCDEF"
 	for i := range len(s) {
 		b := s[i]
-		if 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || strings.IndexByte("-_.~", b) >= 0 {
+		if 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '-' || b == '_' || b == '.' || b == '~' {
 			out = append(out, b)
 		} else {
-			out = append(out, '%', hexDigits[b>>4], hexDigits[b&15])
+			out = append(append(out, percent...), hexDigits[b>>4], hexDigits[b&15])
 		}
 	}
 	return out

@@ -57,7 +57,7 @@ func listResourceTags(c *rpcCall) (stamped, *model.Error) {
 func (p params) repeated(name string) []string {
 	var out []string
 	for i := 1; ; i++ {
-		v, ok := p[name+"."+strconv.Itoa(i)]
+		v, ok := p.lookup(name + "." + strconv.Itoa(i))
 		if !ok {
 			return out
 		}
@@ -70,11 +70,11 @@ func (p params) tagList() map[string]string {
 	out := map[string]string{}
 	for i := 1; ; i++ {
 		prefix := "Tag." + strconv.Itoa(i)
-		key, ok := p[prefix+".Key"]
+		key, ok := p.lookup(prefix + ".Key")
 		if !ok {
 			return out
 		}
-		out[key] = p[prefix+".Value"]
+		out[key] = p.get(prefix + ".Value")
 	}
 }
 

@@ -24,7 +24,7 @@ type state struct {
 	Account         string
 	AccessKeyID     string
 	AccessKeySecret string
-	Temporary       []TemporaryCredentials
+	Further         []TemporaryCredentials // further access keys have no token
 	Offset          time.Duration
 	Regions         []regionState
 	Instances       []instanceState
@@ -103,8 +103,8 @@ func (c *Cloud) state() (state, error) {
 	s := state{Version: stateVersion, Account: c.config.Account, AccessKeyID: c.config.AccessKeyID, AccessKeySecret: c.config.AccessKeySecret,
 		Offset: time.Duration(c.offset.Load()), Model: snapshot}
 	c.credentials.Range(func(_, v any) bool {
-		if t := v.(credential); t.token != "" {
-			s.Temporary = append(s.Temporary, TemporaryCredentials{t.id, t.secret, t.token})
+		if k := v.(credential); k.id != c.config.AccessKeyID {
+			s.Further = append(s.Further, TemporaryCredentials{k.id, k.secret, k.token})
 		}
 		return true
 	})
@@ -166,8 +166,8 @@ func (s *state) adopt(c *Config) error {
 // load opens every region and instance of the file on the addresses they had.
 func (c *Cloud) load(s *state) error {
 	c.offset.Store(int64(s.Offset))
-	for _, t := range s.Temporary {
-		c.credentials.Store(t.AccessKeyID, credential{t.AccessKeyID, t.AccessKeySecret, t.SecurityToken})
+	for _, t := range s.Further {
+		c.credentials.Store(t.AccessKeyID, newCredential(t.AccessKeyID, t.AccessKeySecret, t.SecurityToken))
 	}
 	if err := c.model.Load(s.Model); err != nil {
 		return err

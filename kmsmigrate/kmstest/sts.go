@@ -14,7 +14,7 @@ type TemporaryCredentials struct {
 // AssumeRole makes temporary credentials of the account. They do not expire.
 func (c *Cloud) AssumeRole() TemporaryCredentials {
 	t := TemporaryCredentials{AccessKeyID: CredentialPrefix + "STS" + rand.Text(), AccessKeySecret: rand.Text(), SecurityToken: rand.Text() + rand.Text()}
-	c.credentials.Store(t.AccessKeyID, credential{id: t.AccessKeyID, secret: t.AccessKeySecret, token: t.SecurityToken})
+	c.credentials.Store(t.AccessKeyID, newCredential(t.AccessKeyID, t.AccessKeySecret, t.SecurityToken))
 	c.save()
 	return t
 }
