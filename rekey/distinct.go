@@ -21,7 +21,7 @@ func (d *distinct) add(hash [32]byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.any = true
-	d.most[where] = max(d.most[where], uint8(zeros)) //nolint:gosec // at most 65
+	d.most[where] = max(d.most[where], uint8(zeros))
 }
 
 func (d *distinct) count() int64 {

@@ -60,14 +60,14 @@ func runApp(ctx context.Context, o options) error {
 	if a.config, err = readConfig(o.config); err != nil {
 		return err
 	}
-	if a.db, err = a.config.open(); err != nil {
+	if a.db, err = a.connect(); err != nil {
 		return err
 	}
 	defer func() { _ = a.db.Close() }()
-	if a.store, err = a.config.store(ctx, a.db); err != nil {
+	if a.store, err = a.declared(ctx, a.db); err != nil {
 		return err
 	}
-	if a.env, err = a.config.envelope(ctx, phase); err != nil {
+	if a.env, err = a.envelope(ctx, phase); err != nil {
 		return err
 	}
 	defer a.env.Close()
@@ -166,12 +166,12 @@ func runSweep(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	db, err := c.open()
+	db, err := c.connect()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	store, err := c.store(ctx, db)
+	store, err := c.declared(ctx, db)
 	if err != nil {
 		return err
 	}

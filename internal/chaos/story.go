@@ -51,7 +51,7 @@ func orchestrate(ctx context.Context, opts options) (result, error) {
 	if err != nil {
 		return o.result, err
 	}
-	db, err := o.config.open()
+	db, err := o.connect()
 	if err != nil {
 		return o.result, err
 	}
@@ -243,7 +243,7 @@ func (o *orchestra) play(ctx context.Context, cloud *kmstest.Cloud, old, fresh k
 
 // check opens every record as the application will from now on: with the new key alone.
 func (o *orchestra) check(ctx context.Context, db *sql.DB) error {
-	store, err := o.store(ctx, db)
+	store, err := o.declared(ctx, db)
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (c config) envelope(ctx context.Context, phase kmsmigrate.PhaseSource) (*en
 	return envelope.New(envelope.Config{Keys: client, MaxMessages: 20, MaxAge: 2 * time.Second})
 }
 
-func (c config) open() (*sql.DB, error) { return sql.Open(c.Driver, c.DSN) }
+func (c config) connect() (*sql.DB, error) { return sql.Open(c.Driver, c.DSN) }
 
 // arg turns ? into what the driver takes.
 func (c config) arg(statement string) string {
@@ -102,7 +102,7 @@ func (c config) arg(statement string) string {
 	return statement
 }
 
-func (c config) store(ctx context.Context, db *sql.DB) (*rekeysql.Store, error) {
+func (c config) declared(ctx context.Context, db *sql.DB) (*rekeysql.Store, error) {
 	return rekeysql.Open(ctx, db, rekeysql.Table{
 		Name: c.Table, Key: []string{"id"}, Value: "secret", Columns: []string{"shard"},
 		Context: func(row map[string]string) kmsmigrate.EncryptionContext {

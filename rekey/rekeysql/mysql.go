@@ -36,7 +36,7 @@ func (f mysql) swap(ctx context.Context, s *Store, key []any, was, will [][]byte
 		q.arg(value, c)
 	})
 	if f.maria {
-		n, err = affected(s.db.ExecContext(ctx, q.String(), q.args...))
+		n, err = s.exec(ctx, q)
 	} else {
 		n, err = f.hurried(ctx, s, q)
 	}

@@ -40,7 +40,7 @@ func (sqlite) swap(ctx context.Context, s *Store, key []any, was, will [][]byte)
 		q.arg(value, c)
 		q.text(" ELSE 0 END")
 	})
-	return affected(s.db.ExecContext(ctx, q.String(), q.args...))
+	return s.exec(ctx, q)
 }
 
 func affected(result sql.Result, err error) (int64, error) {
