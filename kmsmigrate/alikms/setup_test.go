@@ -2,6 +2,7 @@ package alikms_test
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -13,7 +14,12 @@ import (
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(fakeProcess) != "" {
+		os.Exit(serveFake())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // world is a cloud with a region, an instance in it, and a ClientKey.
 type world struct {

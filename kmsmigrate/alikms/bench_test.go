@@ -1,0 +1,184 @@
+//go:build unix
+
+package alikms_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/alibabacloud-go/tea/tea"
+	"github.com/aliyun/alibaba-cloud-sdk-go/sdk"
+	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/auth/credentials"
+	"github.com/aliyun/alibaba-cloud-sdk-go/services/kms"
+	dkmsapi "github.com/aliyun/alibabacloud-dkms-gcs-go-sdk/openapi"
+	dkms "github.com/aliyun/alibabacloud-dkms-gcs-go-sdk/sdk"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
+)
+
+const benchText = "0123456789abcdef0123456789abcdef0123456789ab" // as long as the text of a data key
+
+// subject is a client under measurement: each call encrypts once.
+type subject struct {
+	name string
+	open func(b *testing.B, cloud fakeCloud) func() error
+}
+
+func BenchmarkGateway(b *testing.B) {
+	cloud, opened := startFake(b, 0)
+	measure(b, cloud, opened, []subject{
+		{"official-sdk", func(b *testing.B, c fakeCloud) func() error { return officialGateway(b, c, 0) }},
+		{"official-sdk-tuned", func(b *testing.B, c fakeCloud) func() error { return officialGateway(b, c, 256) }},
+		{"keyhaul", keyhaulGateway},
+	})
+}
+
+func BenchmarkInstance(b *testing.B) {
+	b.Run("rsa-signature", func(b *testing.B) {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		require.NoError(b, err)
+		digest := sha256.Sum256([]byte(benchText))
+		before := cpuTime(b)
+		for b.Loop() {
+			_, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, digest[:])
+			require.NoError(b, err)
+		}
+		b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+	})
+	cloud, opened := startFake(b, 0)
+	measure(b, cloud, opened, []subject{
+		{"official-sdk", func(b *testing.B, c fakeCloud) func() error { return officialInstance(b, c, 0) }},
+		{"official-sdk-tuned", func(b *testing.B, c fakeCloud) func() error { return officialInstance(b, c, 256) }},
+		{"keyhaul", keyhaulInstance},
+	})
+}
+
+// BenchmarkFarAway has 20 ms of latency on every answer: with 64 calls at once the most that can be had is 64/latency, or the
+// number of cores by the cost of a signature.
+func BenchmarkFarAway(b *testing.B) {
+	cloud, opened := startFake(b, 20*time.Millisecond)
+	for _, s := range []subject{{"gateway", keyhaulGateway}, {"instance", keyhaulInstance}} {
+		b.Run(s.name, func(b *testing.B) { run(b, cloud, opened, s, 64) })
+	}
+}
+
+func measure(b *testing.B, cloud fakeCloud, opened func() int, subjects []subject) {
+	b.Helper()
+	for _, s := range subjects {
+		b.Run(s.name, func(b *testing.B) {
+			for _, c := range []int{1, 8, 64} {
+				b.Run(fmt.Sprintf("c%d", c), func(b *testing.B) { run(b, cloud, opened, s, c) })
+			}
+		})
+	}
+}
+
+// run makes b.N calls from c goroutines.
+func run(b *testing.B, cloud fakeCloud, opened func() int, s subject, c int) {
+	b.Helper()
+	call := s.open(b, cloud)
+	connections := opened()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	var failed atomic.Pointer[error]
+	b.ReportAllocs()
+	before := cpuTime(b)
+	b.ResetTimer()
+	for range c {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := call(); err != nil {
+					failed.Store(&err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	if err := failed.Load(); err != nil {
+		b.Fatal(*err)
+	}
+	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+	b.ReportMetric(float64(opened()-connections), "connections")
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var usage syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// officialGateway is one shared client, as applications use it. It races with itself, so it cannot run under -race; the
+// connections that it leaves idle are the transport's default of two, or idle many.
+func officialGateway(b *testing.B, c fakeCloud, idle int) func() error {
+	b.Helper()
+	roots := x509.NewCertPool()
+	require.True(b, roots.AppendCertsFromPEM(c.GatewayCA))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: idle}
+	b.Cleanup(transport.CloseIdleConnections)
+	client, err := kms.NewClientWithOptions("cn-hangzhou", sdk.NewConfig().WithScheme("HTTPS").WithHttpTransport(transport), credentials.NewAccessKeyCredential(c.AccessKeyID, c.AccessKeySecret))
+	require.NoError(b, err)
+	client.Domain = c.Gateway
+	return func() error {
+		request := kms.CreateEncryptRequest()
+		request.KeyId, request.Plaintext = c.SharedKey, benchText
+		_, err := client.Encrypt(request)
+		return err
+	}
+}
+
+func keyhaulGateway(b *testing.B, c fakeCloud) func() error {
+	b.Helper()
+	g := newGateway(b, alikms.GatewayConfig{Region: "cn-hangzhou", Endpoint: c.Gateway, CAPEM: c.GatewayCA, AccessKeyID: c.AccessKeyID, AccessKeySecret: c.AccessKeySecret})
+	key := keyAt(b, g, c.SharedKey)
+	return func() error {
+		_, err := key.Encrypt(context.Background(), []byte(benchText), nil)
+		return err
+	}
+}
+
+// officialInstance's transports live in a pool of the process, by end point and time-outs, so every one gets its own time-out.
+func officialInstance(b *testing.B, c fakeCloud, idle int) func() error {
+	b.Helper()
+	config := &dkmsapi.Config{
+		Protocol: tea.String("https"), Endpoint: tea.String(c.Instance), ClientKeyContent: tea.String(string(c.ClientKey)),
+		Password: tea.String(c.Password), Ca: tea.String(string(c.InstanceCA)), ReadTimeout: tea.Int(int(pools.Add(1)) + 60_000),
+	}
+	if idle > 0 {
+		config.MaxIdleConns = tea.Int(idle)
+	}
+	client, err := dkms.NewClient(config)
+	require.NoError(b, err)
+	return func() error {
+		_, err := client.AdvanceEncrypt(&dkms.AdvanceEncryptRequest{KeyId: tea.String(c.InstanceKey), Plaintext: []byte(benchText)})
+		return err
+	}
+}
+
+var pools atomic.Int64
+
+func keyhaulInstance(b *testing.B, c fakeCloud) func() error {
+	b.Helper()
+	i := newInstance(b, alikms.InstanceConfig{Endpoint: c.Instance, CAPEM: c.InstanceCA, ClientKey: c.ClientKey, Password: c.Password})
+	key := keyAt(b, i, c.InstanceKey)
+	return func() error {
+		_, err := key.Encrypt(context.Background(), []byte(benchText), nil)
+		return err
+	}
+}
