@@ -116,8 +116,8 @@ func (e *Envelope) newSealingKey(ctx context.Context, p kmsmigrate.Phase, ec kms
 		copies[i] = w.Ciphertext
 	}
 	k.aead = aead
-	k.bound = e.suite.bind(commitment[:], ec)
-	k.prefix, err = appendCopies(appendFixed(nil, e.suite, commitment[:]), copies)
+	k.bound = e.suite.bind(magic, commitment[:], ec)
+	k.prefix, err = appendCopies(appendFixed(nil, magic, e.suite, commitment[:]), copies)
 	return k, err
 }
 

@@ -77,3 +77,15 @@ func ExampleThreeLine() {
 	fmt.Println(info.Layout, info.Copies[0].Side)
 	// Output: three-line old
 }
+
+func exampleEnvelope() (*envelope.Envelope, func()) {
+	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Old: keytest.New(keytest.Config{})})
+	if err != nil {
+		log.Fatal(err)
+	}
+	e, err := envelope.New(envelope.Config{Keys: client})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return e, e.Close
+}

@@ -35,46 +35,56 @@ type header struct {
 }
 
 // parse reads the header. Every length is checked against a cap and against what is there before it is used.
-func parse(record []byte) (h header, err error) {
-	switch {
-	case len(record) < len(magic) || string(record[:len(magic)]) != magic:
-		return h, badFormat(ownName, 0, "want the 4 bytes 8A 4B 48 45")
-	case len(record) < copiesAt:
-		return h, badFormat(ownName, len(record), "want a header of at least %d bytes, the record ends", copiesAt)
-	case record[4] != version:
-		return h, badFormat(ownName, 4, "want version 1")
+func parse(record []byte) (header, error) {
+	if !isOwn(record) {
+		return header{}, badFormat(ownName, 0, "want the 4 bytes 8A 4B 48 45")
 	}
-	h.suite = Suite(record[5])
-	if !h.suite.valid() {
-		return h, badFormat(ownName, 5, "want suite 1 or 2")
+	h, at, err := parseHead(ownName, record)
+	if err != nil {
+		return h, err
 	}
-	h.commitment = record[6:fixedSize]
-	h.copies = int(record[countAt])
-	if h.copies == 0 || h.copies > MaxCopies {
-		return h, badFormat(ownName, countAt, "want 1 to %d wrapped copies", MaxCopies)
-	}
-	at := copiesAt
-	for range h.copies {
-		if len(record)-at < 2 {
-			return h, badFormat(ownName, at, "want the 2-byte length of a wrapped copy, the record ends")
-		}
-		size := int(binary.BigEndian.Uint16(record[at:]))
-		if size == 0 || size > MaxWrapped {
-			return h, badFormat(ownName, at, "want a wrapped copy of 1 to %d bytes", MaxWrapped)
-		}
-		at += 2
-		if len(record)-at < size {
-			return h, badFormat(ownName, at, "want a wrapped copy of %d bytes, the record ends", size)
-		}
-		at += size
-	}
-	h.list = record[copiesAt:at:at]
 	if len(record)-at < nonceSize+tagSize {
 		return h, badFormat(ownName, at, "want a nonce and a tag, 28 bytes or more, the record ends")
 	}
 	h.nonce = record[at : at+nonceSize]
 	h.payload = record[at+nonceSize:]
 	return h, nil
+}
+
+// parseHead reads what records and streams have in common after the magic, and returns where it ends.
+func parseHead(name string, record []byte) (h header, at int, err error) {
+	switch {
+	case len(record) < copiesAt:
+		return h, 0, badFormat(name, len(record), "want a header of at least %d bytes, the record ends", copiesAt)
+	case record[4] != version:
+		return h, 0, badFormat(name, 4, "want version 1")
+	}
+	h.suite = Suite(record[5])
+	if !h.suite.valid() {
+		return h, 0, badFormat(name, 5, "want suite 1 or 2")
+	}
+	h.commitment = record[6:fixedSize]
+	h.copies = int(record[countAt])
+	if h.copies == 0 || h.copies > MaxCopies {
+		return h, 0, badFormat(name, countAt, "want 1 to %d wrapped copies", MaxCopies)
+	}
+	at = copiesAt
+	for range h.copies {
+		if len(record)-at < 2 {
+			return h, 0, badFormat(name, at, "want the 2-byte length of a wrapped copy, the record ends")
+		}
+		size := int(binary.BigEndian.Uint16(record[at:]))
+		if size == 0 || size > MaxWrapped {
+			return h, 0, badFormat(name, at, "want a wrapped copy of 1 to %d bytes", MaxWrapped)
+		}
+		at += 2
+		if len(record)-at < size {
+			return h, 0, badFormat(name, at, "want a wrapped copy of %d bytes, the record ends", size)
+		}
+		at += size
+	}
+	h.list = record[copiesAt:at:at]
+	return h, at, nil
 }
 
 // first returns the first wrapped copy.
@@ -95,7 +105,7 @@ func (h *header) each() [][]byte {
 }
 
 // appendFixed appends the part of the header that payloads are bound to.
-func appendFixed(dst []byte, s Suite, commitment []byte) []byte {
+func appendFixed(dst []byte, magic string, s Suite, commitment []byte) []byte {
 	dst = append(dst, magic...)
 	dst = append(dst, version, byte(s))
 	return append(dst, commitment...)
@@ -117,14 +127,24 @@ func appendCopies(dst []byte, copies [][]byte) ([]byte, error) {
 	return dst, nil
 }
 
-// own is the own format, as far as renewal and inspection need it. Sealing and opening have a path of their
-// own, which allocates nothing but the result.
-type own struct{}
+// own is the own format, records and streams, as far as renewal and inspection need it. Sealing and opening have a path of
+// their own, which allocates nothing but the result.
+type own struct{ name string }
 
-func (own) Name() string { return ownName }
+func (o own) Name() string { return o.name }
 
-func (own) Parse(record []byte) (Header, error) {
+// parse reads the header and returns where the copies end.
+func (o own) parse(record []byte) (header, int, error) {
+	if o.name == streamName {
+		h, err := parseStream(record)
+		return h.header, h.size - streamSaltSize, err
+	}
 	h, err := parse(record)
+	return h, copiesAt + len(h.list), err
+}
+
+func (o own) Parse(record []byte) (Header, error) {
+	h, _, err := o.parse(record)
 	if err != nil {
 		return Header{}, err
 	}
@@ -135,8 +155,8 @@ func (own) Context(_ []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.Encryp
 	return ec, nil
 }
 
-func (own) Rewrap(record []byte, r Rewrap) ([]byte, error) {
-	h, err := parse(record)
+func (o own) Rewrap(record []byte, r Rewrap) ([]byte, error) {
+	_, at, err := o.parse(record)
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +169,5 @@ func (own) Rewrap(record []byte, r Rewrap) ([]byte, error) {
 	if out, err = appendCopies(out, copies); err != nil {
 		return nil, err
 	}
-	out = append(out, h.nonce...)
-	return append(out, h.payload...), nil
+	return append(out, record[at:]...), nil
 }

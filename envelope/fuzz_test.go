@@ -35,7 +35,27 @@ func FuzzParse(f *testing.F) {
 		if len(h.each()) != h.copies || !bytes.Equal(h.each()[0], h.first()) {
 			t.Fatal("copies do not add up")
 		}
-		checkRewrap(t, own{}, record)
+		checkRewrap(t, own{ownName}, record)
+	})
+}
+
+// FuzzParseStream does the same for the header of a stream.
+func FuzzParseStream(f *testing.F) {
+	f.Add(append(append([]byte(streamMagic), 1, 1), make([]byte, 100)...))
+	f.Add(append(append(append([]byte(streamMagic), 1, 1), make([]byte, 32)...), append([]byte{1, 0, 1, 7}, make([]byte, 40)...)...))
+	f.Fuzz(func(t *testing.T, record []byte) {
+		h, err := parseStream(record)
+		read, header, rerr := readHeader(bytes.NewReader(record))
+		if (err == nil) != (rerr == nil) {
+			t.Fatalf("parsing says %v, reading says %v", err, rerr)
+		}
+		if err != nil {
+			return
+		}
+		if h.size != read.size || !bytes.Equal(header, record[:h.size]) {
+			t.Fatal("parsing and reading differ")
+		}
+		checkRewrap(t, own{streamName}, record)
 	})
 }
 

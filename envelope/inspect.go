@@ -3,7 +3,8 @@ package envelope
 import "github.com/keyhaul/keyhaul/kmsmigrate"
 
 // Inspect tells from a record's header which keys its data key is wrapped by, without a call to the KMS. Copies of one
-// Group are renewed together, with the same KMS calls. It fails with [ErrFormat].
+// Group are renewed together, with the same KMS calls. Of a stream it takes the header, with or without what follows. It
+// fails with [ErrFormat].
 func (e *Envelope) Inspect(record []byte) (kmsmigrate.Info, error) {
 	l, h, err := e.headers(record)
 	if err != nil {
@@ -26,11 +27,23 @@ func (e *Envelope) Inspect(record []byte) (kmsmigrate.Info, error) {
 	return info, nil
 }
 
+// ownFormat tells whether record is a record or a stream, or a stream's header, of the own format.
+func ownFormat(record []byte) (own, bool) {
+	switch {
+	case isOwn(record):
+		return own{ownName}, true
+	case isStream(record):
+		return own{streamName}, true
+	default:
+		return own{}, false
+	}
+}
+
 // headers finds a record's format, the own one among them, and its header.
 func (e *Envelope) headers(record []byte) (headers, Header, error) {
-	if isOwn(record) {
-		h, err := own{}.Parse(record)
-		return own{}, h, err
+	if o, ok := ownFormat(record); ok {
+		h, err := o.Parse(record)
+		return o, h, err
 	}
 	return e.detect(record)
 }

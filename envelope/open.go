@@ -22,6 +22,9 @@ func (e *Envelope) Open(ctx context.Context, record []byte, ec kmsmigrate.Encryp
 		return kmsmigrate.Opened{}, err
 	}
 	if !isOwn(record) {
+		if isStream(record) {
+			return kmsmigrate.Opened{}, badFormat(ownName, 0, "this is a stream: NewReader opens it")
+		}
 		return e.openLayout(ctx, p, record, ec)
 	}
 	h, err := parse(record)
@@ -226,6 +229,6 @@ func (e *Envelope) fetch(ctx context.Context, p kmsmigrate.Phase, purpose byte, 
 	if k.aead, k.commitment, err = s.derive(dataKey); err != nil {
 		return nil, fmt.Errorf("envelope: %s: %w", s, err)
 	}
-	k.bound = s.bind(k.commitment[:], ec)
+	k.bound = s.bind(magic, k.commitment[:], ec)
 	return k, nil
 }

@@ -51,8 +51,8 @@ func (e *Envelope) Rewrap(ctx context.Context, record []byte, ec kmsmigrate.Encr
 			r.Plain = append(r.Plain, k.value)
 		}
 	}
-	if isOwn(record) {
-		if done, err := rewrapInPlace(record, r.Values[0]); done || err != nil {
+	if o, ok := ownFormat(record); ok {
+		if done, err := o.rewrapInPlace(record, r.Values[0]); done || err != nil {
 			return record, err
 		}
 	}
@@ -60,8 +60,8 @@ func (e *Envelope) Rewrap(ctx context.Context, record []byte, ec kmsmigrate.Encr
 }
 
 // rewrapInPlace writes new copies over the old where they take as many bytes.
-func rewrapInPlace(record []byte, values []Wrapped) (bool, error) {
-	h, err := parse(record)
+func (o own) rewrapInPlace(record []byte, values []Wrapped) (bool, error) {
+	h, _, err := o.parse(record)
 	if err != nil {
 		return false, err
 	}

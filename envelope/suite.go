@@ -1,14 +1,12 @@
 package envelope
 
 import (
-	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 
-	"github.com/emmansun/gmsm/sm4"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
 
@@ -46,17 +44,22 @@ const (
 // derive makes of a data key what seals a payload, and the commitment that tells this data key from any other. GCM alone
 // does not: one ciphertext can be made that opens under two keys. Both come from HKDF, so that neither tells of the other.
 func (s Suite) derive(dataKey []byte) (cipher.AEAD, [commitmentSize]byte, error) {
-	var commitment [commitmentSize]byte
-	size := 32
-	if s == SM4GCM {
-		size = sm4.BlockSize
-	}
+	return s.deriveFor(dataKey, "payload"+string(rune(s)))
+}
+
+// deriveStream is derive for one stream, whose key depends on its salt, header and context. Its chunks need no additional
+// data, therefore.
+func (s Suite) deriveStream(dataKey, salt, bound []byte) (cipher.AEAD, [commitmentSize]byte, error) {
+	return s.deriveFor(dataKey, "stream"+string(rune(s))+string(salt)+string(bound))
+}
+
+func (s Suite) deriveFor(dataKey []byte, purpose string) (aead cipher.AEAD, commitment [commitmentSize]byte, err error) {
 	pseudorandom, err := hkdf.Extract(sha256.New, dataKey, []byte("keyhaul envelope v1"))
 	if err != nil {
 		return nil, commitment, err
 	}
 	defer clear(pseudorandom)
-	key, err := hkdf.Expand(sha256.New, pseudorandom, "payload"+string(rune(s)), size)
+	key, err := hkdf.Expand(sha256.New, pseudorandom, purpose, s.keySize())
 	if err != nil {
 		return nil, commitment, err
 	}
@@ -66,22 +69,23 @@ func (s Suite) derive(dataKey []byte) (cipher.AEAD, [commitmentSize]byte, error)
 		return nil, commitment, err
 	}
 	copy(commitment[:], commit)
-	newBlock := aes.NewCipher
-	if s == SM4GCM {
-		newBlock = sm4.NewCipher
-	}
-	block, err := newBlock(key)
-	if err != nil {
-		return nil, commitment, err
-	}
-	aead, err := cipher.NewGCM(block)
+	aead, err = s.cipher().newGCM(key)
 	return aead, commitment, err
 }
 
+func (s Suite) cipher() Cipher {
+	if s == SM4GCM {
+		return SM4
+	}
+	return AES
+}
+
+func (s Suite) keySize() int { return s.cipher().keySize() }
+
 // bind returns what a payload is bound to besides its key: the header up to the wrapped copies, which must stay
 // replaceable, and the encryption context.
-func (s Suite) bind(commitment []byte, ec kmsmigrate.EncryptionContext) []byte {
-	return appendContext(appendFixed(make([]byte, 0, fixedSize+64), s, commitment), ec)
+func (s Suite) bind(magic string, commitment []byte, ec kmsmigrate.EncryptionContext) []byte {
+	return appendContext(appendFixed(make([]byte, 0, fixedSize+64), magic, s, commitment), ec)
 }
 
 // encodeDataKey returns what the KMS is given to wrap: the base64 text of the data key, 44 characters. The gateway sends

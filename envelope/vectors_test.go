@@ -42,10 +42,10 @@ func (v vector) record(t *testing.T) []byte {
 	for _, w := range v.Wrapped {
 		copies = append(copies, unhex(t, w))
 	}
-	out, err := appendCopies(appendFixed(nil, s, commitment[:]), copies)
+	out, err := appendCopies(appendFixed(nil, magic, s, commitment[:]), copies)
 	require.NoError(t, err)
 	nonce := unhex(t, v.Nonce)
-	return aead.Seal(append(out, nonce...), nonce, unhex(t, v.Plaintext), s.bind(commitment[:], v.Context))
+	return aead.Seal(append(out, nonce...), nonce, unhex(t, v.Plaintext), s.bind(magic, commitment[:], v.Context))
 }
 
 func vectors(t *testing.T) []vector {
@@ -69,7 +69,7 @@ func TestVersion1IsFrozen(t *testing.T) {
 		aead, commitment, err := h.suite.derive(unhex(t, v.DataKey))
 		require.NoError(t, err)
 		require.Equal(t, h.commitment, commitment[:])
-		plaintext, err := aead.Open(nil, h.nonce, h.payload, h.suite.bind(h.commitment, v.Context))
+		plaintext, err := aead.Open(nil, h.nonce, h.payload, h.suite.bind(magic, h.commitment, v.Context))
 		require.NoError(t, err, v.Name)
 		require.Equal(t, v.Plaintext, hex.EncodeToString(plaintext))
 	}
