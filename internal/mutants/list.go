@@ -80,4 +80,88 @@ var mutants = []mutant{
 		broken: `	case false:`,
 		tests:  "TestRenewIsRefusedOutsideRewrite",
 	},
+	{
+		invariant: "1 no words of a server that quote the request", file: "kmsmigrate/alikms/failure.go",
+		guard:  `message: s.show(r.message)`,
+		broken: `message: r.message`,
+		tests:  "TestEveryFaultOnEveryFaceHasItsError|TestWordsThatQuoteTheRequestAreNotShown|TestAServersWords",
+	},
+	{
+		invariant: "2 a re-wrapped copy was opened by the new key", file: "kmsmigrate/renew.go",
+		guard:  `to, err := c.verify(ctx, key, renewed, opened.Plaintext, ec)`,
+		broken: `to, err := KeyRef{}, error(nil)`,
+		tests:  "TestRenewRefusesACopyThatTheNewKeyDoesNotOpen",
+		in:     "envelope",
+	},
+	{
+		invariant: "3 compare and swap, in memory", file: "rekey/rekeytest/memory.go",
+		guard:  `if !ok || !bytes.Equal(rec.Value, prev) {`,
+		broken: `if !ok || bytes.Equal(nil, prev) {`,
+		tests:  "TestMemoryPassesTheSuite",
+	},
+	{
+		invariant: "3 compare and swap, in SQL", file: "rekey/rekeysql/sqlite.go",
+		guard:  `q.text(" COLLATE BINARY WHEN 'blob' THEN " + name + " = ")`,
+		broken: `q.text(" OR 1 WHEN 'blob' THEN 1 OR " + name + " = ")`,
+		tests:  "TestStoresPassTheSuite",
+	},
+	{
+		invariant: "3 a rewrite that lost does not try to win", file: "rekey/lazy.go",
+		guard: `done.swapErr = s.Swap(ctx, rec.ID, rec.Value, renewed.Ciphertext)`,
+		broken: `done.swapErr = s.Swap(ctx, rec.ID, rec.Value, renewed.Ciphertext)
+			if g, ok := s.(Getter); ok && done.swapErr != nil {
+				if now, err := g.Get(ctx, rec.ID); err == nil {
+					done.swapErr = s.Swap(ctx, rec.ID, now.Value, renewed.Ciphertext)
+				}
+			}`,
+		tests: "TestAConcurrentWriterWins",
+	},
+	{
+		invariant: "4 the read does not wait for the rewrite", file: "rekey/lazy.go",
+		guard:  `		r.enqueue(rec)`,
+		broken: `		r.finish(r.rewrite(r.base, r.cfg.Store, rec))`,
+		tests:  "TestOpenReturnsBeforeTheRewrite",
+	},
+	{
+		invariant: "5 a truncated answer is an error", file: "kmsmigrate/alikms/key.go",
+		guard:  `if len(plaintext) != len(ciphertext)-kmsmigrate.BlobOverhead {`,
+		broken: `if len(plaintext) > len(ciphertext) {`,
+		tests:  "TestATruncatedValueIsNotAValue",
+	},
+	{
+		invariant: "6 a queued rewrite has copies of its own", file: "rekey/lazy.go",
+		guard:  `job{m, rec.clone()}`,
+		broken: `job{m, rec}`,
+		tests:  "TestCallerOwnsItsBuffers",
+	},
+	{
+		invariant: "6 a shared KMS call has copies of its own", file: "envelope/open.go",
+		guard:  `wrapped, ec = slices.Clone(wrapped), ec.Clone()`,
+		broken: `ec = ec.Clone()`,
+		tests:  "TestASharedCallOutlivesTheBuffersOfWhoBeganIt",
+	},
+	{
+		invariant: "7 a bad record is quarantined and the sweep goes on", file: "rekey/sweepworker.go",
+		guard:  `s.quarantine(it.rec.ID, reasonOf(err), err)`,
+		broken: `s.stop(err)`,
+		tests:  "TestARecordThatCannotBeOpenedIsQuarantinedAndTheSweepGoesOn",
+	},
+	{
+		invariant: "8 the checkpoint never passes an unfinished record", file: "rekey/flow.go",
+		guard:  "	s := &step{id: id}\n	s.at = w.steps.PushBack(s)\n	return s",
+		broken: "	s := &step{id: id}\n	s.at = w.steps.PushBack(s)\n	w.after = id\n	return s",
+		tests:  "TestTheCheckpointNeverPassesAnUnfinishedRecord|TestAKilledSweepLosesNothing",
+	},
+	{
+		invariant: "retired: the cache does not serve the old side in new-only", file: "envelope/seal.go",
+		guard:  `e.opening.dropIf(func(k *openingKey) bool { return !p.Reads(k.side) })`,
+		broken: `_ = p`,
+		tests:  "TestInNewOnlyACachedDataKeyOfTheOldSideDoesNotServe",
+	},
+	{
+		invariant: "envelope: a record commits to its data key", file: "envelope/open.go",
+		guard:  `if string(k.commitment[:]) != string(h.commitment) {`,
+		broken: `if string(k.commitment[:]) == "" {`,
+		tests:  "TestACommitmentOfAnotherDataKeyIsTampering",
+	},
 }
