@@ -20,6 +20,9 @@ func (a *assessor) secret(p *placeIndex, s *Secret) {
 	if moves(v.Path) {
 		a.secretMoves(p, s, &v)
 	}
+	if key := p.verdicts[s.EncryptionKeyID]; v.Path == PathNone && key != nil && moves(key.Path) && key.Path != PathTool {
+		key.add("key.holds-secret", s.Name)
+	}
 	a.out.Resources = append(a.out.Resources, v)
 }
 

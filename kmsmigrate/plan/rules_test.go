@@ -114,6 +114,7 @@ func ruleCases() map[string]ruleCase {
 		"key.uses-unknown":        {one(hz), away, goalOnly(note(key0, plan.KeyNote{UsesStated: true}))},
 		"key.used-by-product":     {one(hz), moveTo(hz, sh, plan.Software, note(key0, plan.KeyNote{Uses: []plan.Use{{By: "bucket x", Product: "OSS"}}})), goalOnly(func(g *plan.Goal) { g.Keys = nil })},
 		"key.deletion-protection": {one(hz, protected), away, first()},
+		"key.holds-secret":        {secrets(keys(aKey()), aSecret(secretType("Rds"), under(key0))), away, firstSecret(under(key0))},
 		"flow.order":              {one(hz), moveTo(hz, sh, plan.Software, flow(writer, plan.Participant{Name: "report job", PlainSDK: true})), goalOnly(flow(writer, ready))},
 		"flow.rollback": {one(hz), moveTo(hz, sh, plan.Software, flow(plan.Participant{Name: "writer", Phase: kmsmigrate.WriteNew}, ready)),
 			goalOnly(flow(writer, ready))},
