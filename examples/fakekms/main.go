@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -22,8 +23,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "fakekms:", err)
 		os.Exit(1)
 	}
@@ -60,11 +62,12 @@ func run(ctx context.Context, args []string, out, usage io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer cloud.Close()
-	if err := publish(cloud, want, root); err != nil {
-		return err
+	err = publish(cloud, want, root)
+	if err == nil {
+		_, err = fmt.Fprintln(out, "ready")
 	}
-	fmt.Fprintln(out, "ready")
-	<-ctx.Done()
-	return cloud.Close()
+	if err == nil {
+		<-ctx.Done()
+	}
+	return errors.Join(err, cloud.Close())
 }

@@ -138,13 +138,12 @@ func TestAsymmetricParametersAreMandatoryAndChecked(t *testing.T) {
 		"unknown version": {func(q *kms.AsymmetricEncryptRequest) { q.KeyVersionId = symmetric.VersionID() }, 404, "Forbidden.KeyVersionNotFound"},
 		"symmetric key":   {func(q *kms.AsymmetricEncryptRequest) { q.KeyId = symmetric.ID() }, 400, "UnsupportedOperation"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			q := kms.CreateAsymmetricEncryptRequest()
-			q.KeyId, q.KeyVersionId, q.Algorithm, q.Plaintext = good.KeyId, good.KeyVersionId, good.Algorithm, good.Plaintext
-			c.change(q)
-			_, err := client.AsymmetricEncrypt(q)
-			requireServerError(t, err, c.status, c.code)
-		})
+		t.Log(name)
+		q := kms.CreateAsymmetricEncryptRequest()
+		q.KeyId, q.KeyVersionId, q.Algorithm, q.Plaintext = good.KeyId, good.KeyVersionId, good.Algorithm, good.Plaintext
+		c.change(q)
+		_, err := client.AsymmetricEncrypt(q)
+		requireServerError(t, err, c.status, c.code)
 	}
 }
 

@@ -63,7 +63,7 @@ func serveBenchmark() error {
 	if err != nil {
 		return err
 	}
-	defer cloud.Close()
+	defer func() { _ = cloud.Close() }()
 	region, err := cloud.Region("cn-shanghai")
 	if err != nil {
 		return err
@@ -92,7 +92,9 @@ func serveBenchmark() error {
 	}
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
-		fmt.Println(int64(cpuTime()))
+		if _, err := fmt.Fprintln(os.Stdout, int64(cpuTime())); err != nil {
+			return err
+		}
 	}
 	return in.Err()
 }
@@ -122,8 +124,8 @@ func startBenchServer(b *testing.B) *benchServer {
 	require.NoError(b, err)
 	require.NoError(b, command.Start())
 	b.Cleanup(func() {
-		in.Close()
-		command.Wait()
+		require.NoError(b, in.Close())
+		require.NoError(b, command.Wait())
 	})
 	s := &benchServer{in: in, out: bufio.NewReader(out)}
 	line, err := s.out.ReadBytes('\n')
@@ -171,7 +173,7 @@ func concurrently(b *testing.B, workers int, do func() error) {
 func BenchmarkFace(b *testing.B) {
 	cloud, err := kmstest.Start(kmstest.Config{})
 	require.NoError(b, err)
-	b.Cleanup(func() { cloud.Close() })
+	b.Cleanup(func() { require.NoError(b, cloud.Close()) })
 	region, err := cloud.Region("cn-shanghai")
 	require.NoError(b, err)
 	instance, err := region.CreateInstance(kmstest.InstanceSpec{})
@@ -201,8 +203,10 @@ func BenchmarkFace(b *testing.B) {
 					if err != nil {
 						return err
 					}
-					defer r.Body.Close()
 					body, err := io.ReadAll(r.Body)
+					if cerr := r.Body.Close(); err == nil {
+						err = cerr
+					}
 					if err == nil && r.StatusCode != http.StatusOK {
 						err = fmt.Errorf("status %d: %s", r.StatusCode, body)
 					}
@@ -244,8 +248,8 @@ func signedProtobuf(b *testing.B, instance *kmstest.Instance, key string) func()
 	})}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
-	go listener.Serve(l)
-	defer listener.Close()
+	go func() { _ = listener.Serve(l) }()
+	defer func() { require.NoError(b, listener.Close()) }()
 	config := instance.SDKConfig(ck)
 	config.Protocol, config.Endpoint = tea.String("http"), tea.String(l.Addr().String())
 	client, err := dkms.NewClient(config)
@@ -268,13 +272,13 @@ func BenchmarkServerCPU(b *testing.B) {
 	server := startBenchServer(b)
 	gateway, err := alikms.NewGateway(server.gateway())
 	require.NoError(b, err)
-	b.Cleanup(func() { gateway.Close() })
+	b.Cleanup(func() { require.NoError(b, gateway.Close()) })
 	instance, err := alikms.NewInstance(server.instance())
 	require.NoError(b, err)
-	b.Cleanup(func() { instance.Close() })
+	b.Cleanup(func() { require.NoError(b, instance.Close()) })
 	overHTTP, err := alikms.NewGateway(server.plain())
 	require.NoError(b, err)
-	b.Cleanup(func() { overHTTP.Close() })
+	b.Cleanup(func() { require.NoError(b, overHTTP.Close()) })
 	for _, face := range []struct {
 		name string
 		of   interface {

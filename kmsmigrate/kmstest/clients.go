@@ -54,7 +54,7 @@ func (i *Instance) TransferClient(ck *ClientKey) (*transfer.KmsTransferClient, e
 	if err != nil {
 		return nil, fmt.Errorf("kmstest: transfer client: %w", err)
 	}
-	client.Client.Domain = i.region.HTTPS
+	client.Domain = i.region.HTTPS
 	return client, nil
 }
 

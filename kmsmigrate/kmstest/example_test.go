@@ -38,7 +38,7 @@ func decrypt(client *kms.Client, blob string) (string, error) {
 // The commonest test: the official SDK encrypts and decrypts, and the evidence says who was asked.
 func Example() {
 	cloud := must(kmstest.Start(kmstest.Config{}))
-	defer cloud.Close()
+	defer func() { _ = cloud.Close() }()
 	region := must(cloud.Region("cn-hangzhou"))
 	must(region.CreateKey(kmstest.KeySpec{Alias: "alias/app"}))
 	client := must(region.SDKClient())
@@ -54,7 +54,7 @@ func Example() {
 // An outage: does the code under test survive an answer that is 200 and empty, which the SDK takes for success?
 func ExampleCloud_Inject() {
 	cloud := must(kmstest.Start(kmstest.Config{}))
-	defer cloud.Close()
+	defer func() { _ = cloud.Close() }()
 	region := must(cloud.Region("cn-hangzhou"))
 	must(region.CreateKey(kmstest.KeySpec{Alias: "alias/app"}))
 	client := must(region.SDKClient())
@@ -72,7 +72,7 @@ func ExampleCloud_Inject() {
 // A migration between sides: two calls, both to the new one, and no plaintext at the old one.
 func ExampleCloud_Count() {
 	cloud := must(kmstest.Start(kmstest.Config{}))
-	defer cloud.Close()
+	defer func() { _ = cloud.Close() }()
 	old := must(cloud.Region("cn-hangzhou"))
 	region := must(cloud.Region("cn-shanghai"))
 	instance := must(region.CreateInstance(kmstest.InstanceSpec{}))
@@ -90,7 +90,7 @@ func ExampleCloud_Count() {
 // An instance with a ClientKey: AdvanceEncrypt follows the rotation, Encrypt does not.
 func ExampleInstance_SDKClient() {
 	cloud := must(kmstest.Start(kmstest.Config{}))
-	defer cloud.Close()
+	defer func() { _ = cloud.Close() }()
 	region := must(cloud.Region("cn-shanghai"))
 	instance := must(region.CreateInstance(kmstest.InstanceSpec{}))
 	key := must(instance.CreateKey(kmstest.KeySpec{}))
@@ -110,7 +110,7 @@ func ExampleInstance_SDKClient() {
 // Time: a key that was scheduled for deletion is gone when its window has passed.
 func ExampleCloud_Advance() {
 	cloud := must(kmstest.Start(kmstest.Config{}))
-	defer cloud.Close()
+	defer func() { _ = cloud.Close() }()
 	region := must(cloud.Region("cn-hangzhou"))
 	key := must(region.CreateKey(kmstest.KeySpec{}))
 	client := must(region.SDKClient())

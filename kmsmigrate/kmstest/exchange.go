@@ -124,7 +124,7 @@ func (x *exchange) write(w http.ResponseWriter, a reply) {
 		x.trickle(w, a)
 		return
 	}
-	w.Write(a.body)
+	_, _ = w.Write(a.body) // who went away does not want to know
 }
 
 // trickle sends the body in a few pieces, evenly spread.
@@ -136,13 +136,17 @@ func (x *exchange) trickle(w http.ResponseWriter, a reply) {
 	tick := time.NewTicker(a.slow / pieces)
 	defer tick.Stop()
 	for i := range pieces {
-		flush.Flush()
+		if flush.Flush() != nil {
+			return
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		w.Write(a.body[len(a.body)*i/pieces : len(a.body)*(i+1)/pieces])
+		if _, err := w.Write(a.body[len(a.body)*i/pieces : len(a.body)*(i+1)/pieces]); err != nil {
+			return
+		}
 	}
 }
 

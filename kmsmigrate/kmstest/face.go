@@ -34,7 +34,7 @@ func (c *Cloud) openFace(door model.Door, ca *authority, saved string) (*face, e
 	if c.closed {
 		return nil, errors.New("kmstest: the cloud is closed")
 	}
-	l, err := net.Listen("tcp", c.hostPort(saved))
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", c.hostPort(saved))
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (c *Cloud) openFace(door model.Door, ca *authority, saved string) (*face, e
 		l = tls.NewListener(l, f.tlsConfig())
 	}
 	c.faces = append(c.faces, f)
-	f.served.Go(func() { f.server.Serve(l) })
+	f.served.Go(func() { _ = f.server.Serve(l) }) // it ends with http.ErrServerClosed
 	return f, nil
 }
 
@@ -106,9 +106,9 @@ func (l *outageListener) Accept() (net.Conn, error) {
 // reset closes a connection as a crashing peer or a firewall would.
 func reset(conn net.Conn) {
 	if t, ok := conn.(*net.TCPConn); ok {
-		t.SetLinger(0)
+		_ = t.SetLinger(0)
 	}
-	conn.Close()
+	_ = conn.Close()
 }
 
 // instanceID is empty on the shared gateway.

@@ -84,7 +84,9 @@ type faults struct {
 	dice  *rand.Rand
 }
 
-func (f *faults) seed(n uint64) { f.dice = rand.New(rand.NewPCG(n, n)) }
+func (f *faults) seed(n uint64) {
+	f.dice = rand.New(rand.NewPCG(n, n)) //nolint:gosec // dice that repeat are wanted
+}
 
 // Inject adds a rule and returns the call that removes it.
 func (c *Cloud) Inject(f Fault) (remove func()) {

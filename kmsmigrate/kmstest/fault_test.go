@@ -34,7 +34,7 @@ func TestFaultAnswersWithItsCodeUntilRemoved(t *testing.T) {
 		_, err = decryptWith(client, blob, "")
 		require.NoError(t, err)
 	}
-	require.Equal(t, 3, len(filter(cloud.Requests(kmstest.Match{}), func(r kmstest.Request) bool { return r.Faulted })))
+	require.Len(t, filter(cloud.Requests(kmstest.Match{}), func(r kmstest.Request) bool { return r.Faulted }), 3)
 }
 
 func filter(in []kmstest.Request, keep func(kmstest.Request) bool) (out []kmstest.Request) {
@@ -104,7 +104,7 @@ func TestFaultNumericCodePanicsTheSDK(t *testing.T) {
 	region := openRegion(t, cloud, "cn-hangzhou")
 	client := regionClient(t, region)
 	cloud.Inject(kmstest.Fault{Body: kmstest.BodyNumericCode})
-	require.Panics(t, func() { client.DescribeRegions(kms.CreateDescribeRegionsRequest()) })
+	require.Panics(t, func() { _, _ = client.DescribeRegions(kms.CreateDescribeRegionsRequest()) })
 }
 
 func TestFaultResetComesBeforeOrAfterTheWork(t *testing.T) {
@@ -139,8 +139,8 @@ func TestFaultHangEndsWithTheClientOrTheCloud(t *testing.T) {
 	go func() {
 		r, err := http.Get("http://" + region.HTTP + "/")
 		if err == nil {
-			io.Copy(io.Discard, r.Body)
-			r.Body.Close()
+			_, err = io.Copy(io.Discard, r.Body)
+			_ = r.Body.Close()
 		}
 		ended <- err
 	}()
@@ -171,10 +171,10 @@ func TestFaultHookRunsBetweenTwoCalls(t *testing.T) {
 	region := openRegion(t, cloud, "cn-hangzhou")
 	key := newKey(t, region.CreateKey, kmstest.KeySpec{})
 	client := regionClient(t, region)
-	cloud.Inject(kmstest.Fault{Match: kmstest.Match{Action: "Encrypt"}, Times: 1, After: func() { key.Rotate() }})
+	cloud.Inject(kmstest.Fault{Match: kmstest.Match{Action: "Encrypt"}, Times: 1, After: func() { _ = key.Rotate() }})
 	first := encryptWith(t, client, key.ID(), "x", "")
 	second := encryptWith(t, client, key.ID(), "x", "")
-	require.Equal(t, key.VersionIDs(), []string{first.KeyVersionId, second.KeyVersionId})
+	require.Equal(t, []string{first.KeyVersionId, second.KeyVersionId}, key.VersionIDs())
 }
 
 func TestFaultWrongCertificateStopsStrictClients(t *testing.T) {

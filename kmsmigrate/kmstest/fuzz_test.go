@@ -22,7 +22,7 @@ func fuzzWorld(f *testing.F) (gateway, instance *face) {
 	f.Helper()
 	cloud, err := Start(Config{KeepRequests: 1})
 	require.NoError(f, err)
-	f.Cleanup(func() { cloud.Close() })
+	f.Cleanup(func() { require.NoError(f, cloud.Close()) })
 	region, err := cloud.Region("cn-hangzhou")
 	require.NoError(f, err)
 	i, err := region.CreateInstance(InstanceSpec{})

@@ -149,7 +149,7 @@ func TestDeletionHasItsWindowAndCanBeTakenBack(t *testing.T) {
 	_, err = decryptWith(client, blob, "")
 	requireServerError(t, err, http.StatusNotFound, "Forbidden.KeyNotFound")
 	requireServerError(t, call(client, region.HTTPS, "DescribeKey", map[string]string{"KeyId": "alias/gone"}), http.StatusNotFound, "Forbidden.AliasNotFound")
-	require.Equal(t, "", key.VersionID())
+	require.Empty(t, key.VersionID())
 }
 
 func TestDeletionProtectionIsByARN(t *testing.T) {

@@ -112,7 +112,7 @@ func TestQuirkTransferPanicsOnShortBlobs(t *testing.T) {
 	t.Parallel()
 	q := newQuirks(t)
 	for _, n := range []int{0, 1, 10, 35, 36, 47} {
-		require.Panics(t, func() { q.movedDecrypt(base64.StdEncoding.EncodeToString(make([]byte, n)), "") }, n)
+		require.Panics(t, func() { _, _ = q.movedDecrypt(base64.StdEncoding.EncodeToString(make([]byte, n)), "") }, n)
 	}
 	require.Zero(t, q.cloud.Count(kmstest.Match{}))
 }
@@ -188,7 +188,7 @@ func TestQuirkEmptyContextIsNoNoContext(t *testing.T) {
 func TestQuirkTransferDataKeySurvivesARotationInBetween(t *testing.T) {
 	t.Parallel()
 	q := newQuirks(t)
-	q.cloud.Inject(kmstest.Fault{Match: kmstest.Match{Action: "GenerateDataKey"}, Times: 1, After: func() { q.key.Rotate() }})
+	q.cloud.Inject(kmstest.Fault{Match: kmstest.Match{Action: "GenerateDataKey"}, Times: 1, After: func() { _ = q.key.Rotate() }})
 	g := kms.CreateGenerateDataKeyRequest()
 	g.KeyId = q.key.ID()
 	out, err := q.moved.GenerateDataKey(g)
@@ -306,7 +306,7 @@ func TestOutageTakesAPlaceOffTheNetwork(t *testing.T) {
 	get := func(addr string) error {
 		r, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + addr + "/")
 		if err == nil {
-			r.Body.Close()
+			err = r.Body.Close()
 		}
 		return err
 	}

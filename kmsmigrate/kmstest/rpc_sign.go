@@ -2,7 +2,7 @@ package kmstest
 
 import (
 	"crypto/hmac"
-	"crypto/sha1"
+	"crypto/sha1" //nolint:gosec // signature version 1.0 is HMAC-SHA1
 	"encoding/base64"
 	"hash"
 	"net/http"

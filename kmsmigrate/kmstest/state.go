@@ -90,7 +90,7 @@ func replaceFile(path string, content []byte) error {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		os.Remove(f.Name())
+		_ = os.Remove(f.Name()) // the first error is the one to tell
 	}
 	return err
 }
@@ -156,7 +156,7 @@ func (s *state) adopt(c *Config) error {
 		{"Account", &c.Account, s.Account}, {"AccessKeyID", &c.AccessKeyID, s.AccessKeyID}, {"AccessKeySecret", &c.AccessKeySecret, s.AccessKeySecret},
 	} {
 		if *f.field != "" && *f.field != f.saved {
-			return fmt.Errorf("Config.%s differs from the one in %s", f.name, c.StateFile)
+			return fmt.Errorf("the %s of the Config differs from the one in %s", f.name, c.StateFile)
 		}
 		*f.field = f.saved
 	}

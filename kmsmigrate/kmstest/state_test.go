@@ -92,7 +92,7 @@ func TestStateFileThatIsNoneIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, cloud.Close())
 	_, err = kmstest.Start(kmstest.Config{StateFile: file, AccessKeyID: "other"})
-	require.ErrorContains(t, err, "Config.AccessKeyID differs")
+	require.ErrorContains(t, err, "AccessKeyID of the Config differs")
 	_, err = kmstest.Start(kmstest.Config{Host: "example.com"})
 	require.ErrorContains(t, err, "Config.Host")
 }

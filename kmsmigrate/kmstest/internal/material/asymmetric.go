@@ -6,7 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1"
+	"crypto/sha1" //nolint:gosec // RSAES_OAEP_SHA_1 is one of the algorithms
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -62,11 +62,12 @@ func SignatureAlgorithms(spec string) []string {
 	return nil
 }
 
-// CanEncrypt and CanSign report whether the algorithm belongs to the material's spec.
+// CanEncrypt reports whether the algorithm encrypts with material of this spec.
 func (m *Material) CanEncrypt(algorithm string) bool {
 	return slices.Contains(EncryptionAlgorithms(m.spec), algorithm)
 }
 
+// CanSign reports whether the algorithm signs with material of this spec.
 func (m *Material) CanSign(algorithm string) bool {
 	return slices.Contains(SignatureAlgorithms(m.spec), algorithm)
 }
@@ -114,7 +115,7 @@ func (m *Material) Encrypt(algorithm string, plaintext []byte) ([]byte, error) {
 
 func oaepHash(algorithm string) hash.Hash {
 	if algorithm == OAEP1 {
-		return sha1.New()
+		return sha1.New() //nolint:gosec // as above
 	}
 	return sha256.New()
 }

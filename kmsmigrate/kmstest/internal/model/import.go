@@ -3,7 +3,7 @@ package model
 import (
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1"
+	"crypto/sha1" //nolint:gosec // RSAES_OAEP_SHA_1 is one of the wrapping algorithms
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -130,11 +130,11 @@ func (d Door) ImportMaterial(ref, tokenText string, wrapped []byte, expires time
 func (t importToken) unwrap(wrapped []byte) ([]byte, error) {
 	switch t.algorithm {
 	case material.OAEP1:
-		return rsa.DecryptOAEP(sha1.New(), nil, t.key, wrapped, nil)
+		return rsa.DecryptOAEP(sha1.New(), nil, t.key, wrapped, nil) //nolint:gosec // as above
 	case material.OAEP256:
 		return rsa.DecryptOAEP(sha256.New(), nil, t.key, wrapped, nil)
 	}
-	return rsa.DecryptPKCS1v15(nil, t.key, wrapped)
+	return rsa.DecryptPKCS1v15(nil, t.key, wrapped) //nolint:staticcheck // RSAES_PKCS1_V1_5 is documented, and the fake keeps no secrets
 }
 
 // DeleteMaterial takes imported material away. The key waits for it to come back.
