@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -73,6 +74,7 @@ type Envelope struct {
 	sealing  *cache[*sealingKey]
 	renewals *cache[*renewal]
 	counts   counts
+	chunks   sync.Pool // of *[]byte for streams, with room for a sealed chunk and one byte
 }
 
 // New checks cfg and makes an Envelope of it, without a call to the KMS. It fails with kmsmigrate.ErrInvalid.

@@ -119,7 +119,7 @@ func (e *Envelope) NewWriter(ctx context.Context, w io.Writer, ec kmsmigrate.Enc
 	if _, err := w.Write(header); err != nil {
 		return nil, fmt.Errorf("envelope: writing a stream's header: %w", err)
 	}
-	return newWriter(ctx, w, aead), nil
+	return e.newWriter(ctx, w, aead), nil
 }
 
 // NewDetachedWriter is NewWriter with the header kept apart from the chunks: in a database column or an object's metadata, where
@@ -129,7 +129,7 @@ func (e *Envelope) NewDetachedWriter(ctx context.Context, w io.Writer, ec kmsmig
 	if err != nil {
 		return nil, nil, err
 	}
-	return header, newWriter(ctx, w, aead), nil
+	return header, e.newWriter(ctx, w, aead), nil
 }
 
 // Writer seals a stream. It must be closed. It is for one goroutine.
@@ -139,12 +139,30 @@ type Writer struct {
 	aead   cipher.AEAD
 	nonce  [nonceSize]byte
 	number uint64
-	chunk  []byte // plaintext that waits, with room for the tag
+	from   *Envelope
+	buffer *[]byte
+	chunk  []byte // plaintext that waits, in buffer, with room for the tag
 	err    error
 }
 
-func newWriter(ctx context.Context, w io.Writer, aead cipher.AEAD) *Writer {
-	return &Writer{ctx: ctx, w: w, aead: aead, chunk: make([]byte, 0, sealedChunk)}
+func (e *Envelope) newWriter(ctx context.Context, w io.Writer, aead cipher.AEAD) *Writer {
+	buffer := e.borrow()
+	return &Writer{ctx: ctx, w: w, aead: aead, from: e, buffer: buffer, chunk: (*buffer)[:0:sealedChunk]}
+}
+
+// borrow returns a buffer for a chunk. Streams of a few chunks would otherwise spend their time on making one.
+func (e *Envelope) borrow() *[]byte {
+	if b, ok := e.chunks.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, sealedChunk+1)
+	return &b
+}
+
+// giveBack takes a buffer that nobody uses any more.
+func (e *Envelope) giveBack(buffer *[]byte) {
+	clear(*buffer)
+	e.chunks.Put(buffer)
 }
 
 var errWriterClosed = errors.New("envelope: the stream is closed")
@@ -207,7 +225,8 @@ func (w *Writer) Close() error {
 		return w.err
 	}
 	w.flush(true)
-	clear(w.chunk[:cap(w.chunk)])
+	w.chunk = nil
+	w.from.giveBack(w.buffer)
 	if w.err != nil {
 		return w.err
 	}

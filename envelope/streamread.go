@@ -123,7 +123,7 @@ func (e *Envelope) reader(ctx context.Context, h streamHeader, r io.Reader, ec k
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{ctx: ctx, r: r, aead: aead, at: int64(h.size), opened: opened, buffer: make([]byte, sealedChunk+1)}, nil
+	return &Reader{ctx: ctx, r: r, aead: aead, at: int64(h.size), opened: opened, from: e, borrowed: e.borrow()}, nil
 }
 
 // Reader opens a stream. It is for one goroutine.
@@ -136,11 +136,12 @@ type Reader struct {
 	at     int64 // where the next chunk begins, for errors
 	opened kmsmigrate.Opened
 
-	buffer  []byte // a sealed chunk and one byte more, which tells whether it is the last
-	ahead   int    // bytes of the next chunk at the beginning of buffer: 0 or 1
-	next    byte   // that byte, while buffer holds plaintext
-	waiting []byte // plaintext not yet returned, in buffer
-	err     error
+	from     *Envelope
+	borrowed *[]byte // a sealed chunk and one byte more, which tells whether it is the last
+	ahead    int     // bytes of the next chunk that have been read: 0 or 1
+	next     byte    // that byte
+	waiting  []byte  // plaintext not yet returned, in borrowed
+	err      error
 }
 
 // Opened returns who unwrapped the data key, and whether Renew would move the stream; Plaintext is nil.
@@ -151,17 +152,16 @@ func (r *Reader) fill() (sealed []byte, last bool, err error) {
 	if err := r.ctx.Err(); err != nil {
 		return nil, false, fmt.Errorf("envelope: %w", err)
 	}
-	if r.ahead == 1 {
-		r.buffer[0] = r.next
-	}
-	n, err := io.ReadFull(r.r, r.buffer[r.ahead:])
+	buffer := *r.borrowed
+	buffer[0] = r.next
+	n, err := io.ReadFull(r.r, buffer[r.ahead:])
 	n += r.ahead
 	switch {
 	case err == nil:
-		r.next, r.ahead = r.buffer[sealedChunk], 1
-		return r.buffer[:sealedChunk], false, nil
+		r.next, r.ahead = buffer[sealedChunk], 1
+		return buffer[:sealedChunk], false, nil
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return r.buffer[:n], true, nil
+		return buffer[:n], true, nil
 	default:
 		return nil, false, fmt.Errorf("envelope: reading a stream: %w", err)
 	}
@@ -198,7 +198,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	}
 	for len(r.waiting) == 0 {
 		if r.err != nil {
-			return 0, r.err
+			return 0, r.end()
 		}
 		// With room for a whole chunk no copy is needed.
 		if len(p) >= ChunkSize {
@@ -223,6 +223,15 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// end gives the buffer back and returns why there is no more.
+func (r *Reader) end() error {
+	if r.borrowed != nil {
+		r.from.giveBack(r.borrowed)
+		r.borrowed = nil
+	}
+	return r.err
+}
+
 // WriteTo writes all plaintext to w, chunk by chunk, with no copy between.
 func (r *Reader) WriteTo(w io.Writer) (n int64, err error) {
 	for {
@@ -234,11 +243,8 @@ func (r *Reader) WriteTo(w io.Writer) (n int64, err error) {
 				return n, err
 			}
 		}
-		switch {
-		case errors.Is(r.err, io.EOF):
-			return n, nil
-		case r.err != nil:
-			return n, r.err
+		if r.err != nil {
+			return n, endOfFile(r.end())
 		}
 		if r.waiting, err = r.chunk(nil); err != nil {
 			r.err = err
