@@ -40,8 +40,8 @@ type subject struct {
 func BenchmarkGateway(b *testing.B) {
 	cloud, opened := startFake(b, 0)
 	measure(b, cloud, opened, []subject{
-		{"official-sdk", func(b *testing.B, c fakeCloud) func() error { return officialGateway(b, c, 0) }},
-		{"official-sdk-tuned", func(b *testing.B, c fakeCloud) func() error { return officialGateway(b, c, 256) }},
+		{"official-sdk", officialGateway(0)},
+		{"official-sdk-tuned", officialGateway(256)},
 		{"keyhaul", keyhaulGateway},
 	})
 }
@@ -60,8 +60,8 @@ func BenchmarkInstance(b *testing.B) {
 	})
 	cloud, opened := startFake(b, 0)
 	measure(b, cloud, opened, []subject{
-		{"official-sdk", func(b *testing.B, c fakeCloud) func() error { return officialInstance(b, c, 0) }},
-		{"official-sdk-tuned", func(b *testing.B, c fakeCloud) func() error { return officialInstance(b, c, 256) }},
+		{"official-sdk", officialInstance(0)},
+		{"official-sdk-tuned", officialInstance(256)},
 		{"keyhaul", keyhaulInstance},
 	})
 }
@@ -126,20 +126,22 @@ func cpuTime(b *testing.B) time.Duration {
 
 // officialGateway is one shared client, as applications use it. It races with itself, so it cannot run under -race; the
 // connections that it leaves idle are the transport's default of two, or idle many.
-func officialGateway(b *testing.B, c fakeCloud, idle int) func() error {
-	b.Helper()
-	roots := x509.NewCertPool()
-	require.True(b, roots.AppendCertsFromPEM(c.GatewayCA))
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: idle}
-	b.Cleanup(transport.CloseIdleConnections)
-	client, err := kms.NewClientWithOptions("cn-hangzhou", sdk.NewConfig().WithScheme("HTTPS").WithHttpTransport(transport), credentials.NewAccessKeyCredential(c.AccessKeyID, c.AccessKeySecret))
-	require.NoError(b, err)
-	client.Domain = c.Gateway
-	return func() error {
-		request := kms.CreateEncryptRequest()
-		request.KeyId, request.Plaintext = c.SharedKey, benchText
-		_, err := client.Encrypt(request)
-		return err
+func officialGateway(idle int) func(b *testing.B, c fakeCloud) func() error {
+	return func(b *testing.B, c fakeCloud) func() error {
+		b.Helper()
+		roots := x509.NewCertPool()
+		require.True(b, roots.AppendCertsFromPEM(c.GatewayCA))
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: idle}
+		b.Cleanup(transport.CloseIdleConnections)
+		client, err := kms.NewClientWithOptions("cn-hangzhou", sdk.NewConfig().WithScheme("HTTPS").WithHttpTransport(transport), credentials.NewAccessKeyCredential(c.AccessKeyID, c.AccessKeySecret))
+		require.NoError(b, err)
+		client.Domain = c.Gateway
+		return func() error {
+			request := kms.CreateEncryptRequest()
+			request.KeyId, request.Plaintext = c.SharedKey, benchText
+			_, err := client.Encrypt(request)
+			return err
+		}
 	}
 }
 
@@ -154,20 +156,22 @@ func keyhaulGateway(b *testing.B, c fakeCloud) func() error {
 }
 
 // officialInstance's transports live in a pool of the process, by end point and time-outs, so every one gets its own time-out.
-func officialInstance(b *testing.B, c fakeCloud, idle int) func() error {
-	b.Helper()
-	config := &dkmsapi.Config{
-		Protocol: tea.String("https"), Endpoint: tea.String(c.Instance), ClientKeyContent: tea.String(string(c.ClientKey)),
-		Password: tea.String(c.Password), Ca: tea.String(string(c.InstanceCA)), ReadTimeout: tea.Int(int(pools.Add(1)) + 60_000),
-	}
-	if idle > 0 {
-		config.MaxIdleConns = tea.Int(idle)
-	}
-	client, err := dkms.NewClient(config)
-	require.NoError(b, err)
-	return func() error {
-		_, err := client.AdvanceEncrypt(&dkms.AdvanceEncryptRequest{KeyId: tea.String(c.InstanceKey), Plaintext: []byte(benchText)})
-		return err
+func officialInstance(idle int) func(b *testing.B, c fakeCloud) func() error {
+	return func(b *testing.B, c fakeCloud) func() error {
+		b.Helper()
+		config := &dkmsapi.Config{
+			Protocol: tea.String("https"), Endpoint: tea.String(c.Instance), ClientKeyContent: tea.String(string(c.ClientKey)),
+			Password: tea.String(c.Password), Ca: tea.String(string(c.InstanceCA)), ReadTimeout: tea.Int(int(pools.Add(1)) + 60_000),
+		}
+		if idle > 0 {
+			config.MaxIdleConns = tea.Int(idle)
+		}
+		client, err := dkms.NewClient(config)
+		require.NoError(b, err)
+		return func() error {
+			_, err := client.AdvanceEncrypt(&dkms.AdvanceEncryptRequest{KeyId: tea.String(c.InstanceKey), Plaintext: []byte(benchText)})
+			return err
+		}
 	}
 }
 

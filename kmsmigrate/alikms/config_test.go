@@ -9,6 +9,8 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
+	"log/slog"
 	"math/big"
 	"strings"
 	"testing"
@@ -144,4 +146,15 @@ func TestInstanceConfigIsCheckedAtOnce(t *testing.T) {
 	expiredJSON := clientKeyJSON(t, private, expired)
 	require.ErrorIs(t, i.ReplaceClientKey(expiredJSON, password), kmsmigrate.ErrInvalid)
 	require.WithinDuration(t, later, i.ClientKeyExpires(), time.Second, "a refused ClientKey changes nothing")
+}
+
+func TestConfigsDoNotPrintCredentials(t *testing.T) {
+	t.Parallel()
+	gateway := alikms.GatewayConfig{Region: "cn-hangzhou", AccessKeyID: "id", AccessKeySecret: "planted", SecurityToken: "planted"}
+	instance := alikms.InstanceConfig{Endpoint: "kst-x", ClientKey: []byte("planted"), Password: "planted"}
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("start", "gateway", gateway, "instance", instance)
+	for _, text := range []string{log.String(), fmt.Sprintf("%v %+v %#v %s", gateway, gateway, gateway, gateway), fmt.Sprintf("%v %+v %#v %s", instance, instance, instance, instance)} {
+		require.NotContains(t, text, "planted")
+	}
 }

@@ -16,9 +16,9 @@ import (
 // V2Credential is the part of a Credential of github.com/aliyun/credentials-go, the V2.0 SDK's package, that a Gateway
 // needs. Every Credential of that package is one, so that this module does not depend on it.
 type V2Credential interface {
-	GetAccessKeyId() (*string, error)     //nolint:revive // the V2.0 SDK's names
-	GetAccessKeySecret() (*string, error) //nolint:revive // likewise
-	GetSecurityToken() (*string, error)   //nolint:revive // likewise
+	GetAccessKeyId() (*string, error)
+	GetAccessKeySecret() (*string, error)
+	GetSecurityToken() (*string, error)
 }
 
 // accessKey is a RAM access key, or what stands for one during a call. It is a CredentialsProvider of the SDK.

@@ -23,7 +23,7 @@ type v2 struct {
 	asked      atomic.Int32
 }
 
-func (c *v2) GetAccessKeyId() (*string, error)     { c.asked.Add(1); return &c.id, nil } //nolint:revive // the SDK's name
+func (c *v2) GetAccessKeyId() (*string, error)     { c.asked.Add(1); return &c.id, nil }
 func (c *v2) GetAccessKeySecret() (*string, error) { return &c.secret, nil }
 func (c *v2) GetSecurityToken() (*string, error)   { return nil, nil }
 

@@ -31,4 +31,17 @@
 // another one is [kmsmigrate.ErrForeign]. Owns tells from the version id that a ciphertext begins with. For keys of KMS
 // 3.0 the id itself tells. Others come from GatewayConfig.Versions, from ListKeyVersions where that is permitted, and from
 // every decryption that succeeded; never from one that failed.
+//
+// # Load
+//
+// [Limits] bounds the calls of an endpoint. Work under [kmsmigrate.Background] has what other calls leave of the rate and
+// of the connections, and backs off when the service throttles or slows down. An endpoint that fails many times in a row is
+// left alone for a moment. Retries are bounded for the whole endpoint as well as for each call, so that they do not keep a
+// service down that is trying to get up.
+//
+// # Credentials and permissions
+//
+// A Gateway takes a RAM access key, a credential of alibaba-cloud-sdk-go, or one of credentials-go, the V2.0 SDK's package.
+// Choose the last for new code: the first SDK is past its end of support, and is used here for its codec and signature alone.
+// PERMISSIONS.md, beside this file, lists what each side needs in each phase, as RAM policies ready to paste.
 package alikms

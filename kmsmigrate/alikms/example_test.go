@@ -15,7 +15,7 @@ func ExampleNewGateway() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer cloud.Close()
+	defer func() { _ = cloud.Close() }()
 	region, err := cloud.Region("cn-hangzhou")
 	if err != nil {
 		log.Fatal(err)
@@ -32,7 +32,7 @@ func ExampleNewGateway() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer gateway.Close()
+	defer func() { _ = gateway.Close() }()
 	key, err := gateway.Key("alias/customers")
 	if err != nil {
 		log.Fatal(err)
@@ -52,7 +52,7 @@ func ExampleNewInstance() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer cloud.Close()
+	defer func() { _ = cloud.Close() }()
 	region, err := cloud.Region("cn-hangzhou")
 	if err != nil {
 		log.Fatal(err)
@@ -76,7 +76,7 @@ func ExampleNewInstance() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer instance.Close()
+	defer func() { _ = instance.Close() }()
 	key, err := instance.Key(made.ID())
 	if err != nil {
 		log.Fatal(err)

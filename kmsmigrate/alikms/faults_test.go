@@ -108,10 +108,10 @@ func TestEveryFaultOnEveryFaceHasItsError(t *testing.T) {
 		create func(kmstest.KeySpec) (*kmstest.Key, error)
 		face   kmstest.Face
 	}{
-		{"gateway", func(tb testing.TB) keyMaker { return newGateway(tb, gc) }, w.region.CreateKey, kmstest.Gateway},
-		{"rpc", func(tb testing.TB) keyMaker { return newGateway(tb, rc) }, w.instance.CreateKey, kmstest.InstanceRPC},
-		{"advance", func(tb testing.TB) keyMaker { return newInstance(tb, ic) }, w.instance.CreateKey, kmstest.Protobuf},
-		{"header", func(tb testing.TB) keyMaker { return newInstance(tb, hc) }, w.instance.CreateKey, kmstest.Protobuf},
+		{"gateway", openGateway(gc), w.region.CreateKey, kmstest.Gateway},
+		{"rpc", openGateway(rc), w.instance.CreateKey, kmstest.InstanceRPC},
+		{"advance", openInstance(ic), w.instance.CreateKey, kmstest.Protobuf},
+		{"header", openInstance(hc), w.instance.CreateKey, kmstest.Protobuf},
 	}
 	_, secret := w.cloud.Credentials()
 	for _, f := range faces {

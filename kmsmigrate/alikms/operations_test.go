@@ -267,7 +267,8 @@ func TestListsArePagedAndCanBeLeftEarly(t *testing.T) {
 	}
 	require.Equal(t, want, got)
 	w.cloud.ResetEvidence()
-	for range plane.Keys(t.Context(), resource.KeyFilter{}) {
+	for _, err := range plane.Keys(t.Context(), resource.KeyFilter{}) {
+		require.NoError(t, err)
 		break
 	}
 	require.Equal(t, 1, w.cloud.Count(kmstest.Match{}), "no page is fetched that nobody asks for")

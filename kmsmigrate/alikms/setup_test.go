@@ -105,3 +105,17 @@ func within(tb testing.TB, d time.Duration) context.Context {
 	tb.Cleanup(cancel)
 	return ctx
 }
+
+func openGateway(cfg alikms.GatewayConfig) func(testing.TB) keyMaker {
+	return func(tb testing.TB) keyMaker {
+		tb.Helper()
+		return newGateway(tb, cfg)
+	}
+}
+
+func openInstance(cfg alikms.InstanceConfig) func(testing.TB) keyMaker {
+	return func(tb testing.TB) keyMaker {
+		tb.Helper()
+		return newInstance(tb, cfg)
+	}
+}
