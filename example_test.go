@@ -58,6 +58,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer records.Close()
 	store, err := rekeysql.Open(ctx, db, rekeysql.Table{Name: "customers", Key: []string{"id"}, Value: "secret"})
 	if err != nil {
 		log.Fatal(err)
@@ -148,6 +149,7 @@ func Example_theRest() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer records.Close()
 	store, err := rekeysql.Open(ctx, db, rekeysql.Table{Name: "customers", Key: []string{"id"}, Value: "secret"})
 	if err != nil {
 		log.Fatal(err)
@@ -248,6 +250,7 @@ func previously(ctx context.Context, gatewayConfig alikms.GatewayConfig, oldKeyI
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer records.Close()
 	record, err := records.Seal(ctx, []byte("4000 0000 0000 0001"), nil)
 	if err != nil {
 		log.Fatal(err)

@@ -2,6 +2,7 @@ package keyhaul_test
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -44,4 +45,25 @@ func lines(text string) []string {
 		}
 	}
 	return out
+}
+
+// TestDesignNamesTestsThatExist keeps the table of invariants honest.
+func TestDesignNamesTestsThatExist(t *testing.T) {
+	t.Parallel()
+	design, err := os.ReadFile("DESIGN.md")
+	require.NoError(t, err)
+	var code strings.Builder
+	require.NoError(t, filepath.WalkDir(".", func(path string, _ os.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".go") {
+			text, err := os.ReadFile(path) //nolint:gosec // our own sources
+			code.Write(text)
+			return err
+		}
+		return err
+	}))
+	names := regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(string(design), -1)
+	require.Greater(t, len(names), 15)
+	for _, name := range names {
+		require.Contains(t, code.String(), "func "+name+"(", "DESIGN.md names a test that is not there")
+	}
 }

@@ -137,7 +137,7 @@ func (w *world) envelope(ctx context.Context, phase kmsmigrate.PhaseSource, swee
 		closeAll()
 		return nil, nil, err
 	}
-	return env, closeAll, nil
+	return env, func() { env.Close(); closeAll() }, nil
 }
 
 // store is the table as package rekey sees it.
