@@ -38,6 +38,18 @@ type Config struct {
 	// UnknownVersion answers a blob whose first 36 bytes name no key version of the place: another region's, another account's.
 	// Zero: 404 Forbidden.KeyNotFound, likewise a guess.
 	UnknownVersion Answer
+	// EmptyContextIsNone makes the EncryptionContext {} the same as none. Alibaba's transfer SDKs tell the two apart, so the fake does too.
+	EmptyContextIsNone bool
+	// ReportNewVersions makes Decrypt answer with the new version id of a key that the migration tool moved, where the blob has the old
+	// one. Zero: the id that stands in the blob.
+	ReportNewVersions bool
+	// NoMigrationHeader makes instances leave out the answer header x-kms-migrationkeyversionid for keys that were born in KMS 3.0; moved keys
+	// always have it. Whether the service sends it for them is not documented. Zero: it does.
+	NoMigrationHeader bool
+	// AdvanceOnHardware lets hardware instances do AdvanceEncrypt and its like. One document says that they cannot, another lists them.
+	AdvanceOnHardware bool
+	// HTTPSOnly makes the plain http port of every region answer 400 InvalidProtocol.NeedSsl, for the documents give https alone.
+	HTTPSOnly bool
 	// KeepRequests bounds how many requests Cloud.Requests remembers, latest first to stay. Zero: 100,000. Counters are exact for ever.
 	KeepRequests int
 	// StateFile, when set, is read by Start if it is there, and kept up to date after every change from then on, so that a process that was
@@ -120,6 +132,10 @@ func Start(config Config) (*Cloud, error) {
 	c.model = model.New(config.Account, c.Now, model.Rules{
 		BadCiphertext:  config.BadCiphertext.model(),
 		UnknownVersion: config.UnknownVersion.model(),
+
+		EmptyContextIsNone: config.EmptyContextIsNone,
+		ReportNewVersions:  config.ReportNewVersions,
+		AdvanceOnHardware:  config.AdvanceOnHardware,
 	})
 	c.evidence.keep = cmp.Or(max(config.KeepRequests, 0), 100_000)
 	c.faults.seed(cmp.Or(config.Seed, 1))

@@ -35,7 +35,11 @@ type exchange struct {
 	http   *http.Request
 	body   []byte
 	record Request
+	skew   time.Duration // of the clock that judges its time stamp
 }
+
+// inTime takes time stamps within 15 minutes of now.
+func (x *exchange) inTime(t time.Time) bool { return time.Since(t.Add(-x.skew)).Abs() <= maxSkew }
 
 func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{face: f, http: r}
@@ -76,7 +80,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 
 // open picks the protocol by what the request is: an instance speaks both on one address.
 func (x *exchange) open() call {
-	if x.face.door.Instance != nil && isProtobuf(x.http) {
+	if i := x.face.door.Instance; i != nil && (i.OldImage || isProtobuf(x.http)) {
 		x.record.Face = Protobuf
 		return openProtobuf(x)
 	}
@@ -99,6 +103,7 @@ func (x *exchange) answer(c call) (answer reply, drop bool) {
 		return c.run(), false
 	}
 	x.record.Faulted = true
+	x.skew = plan.skew()
 	ctx, cancel := x.face.shutdownContext(x.http)
 	defer cancel()
 	if !plan.delay(ctx) {

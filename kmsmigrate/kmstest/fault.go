@@ -61,6 +61,8 @@ type Fault struct {
 	// Before runs just before the work, and After between the work and the answer, on the request's goroutine: rotate or disable a key
 	// there to see what happens between two calls.
 	Before, After func()
+	// ClockSkew judges the request's time stamp by a clock that is off by so much. Beyond 15 minutes either way it is refused.
+	ClockSkew time.Duration
 	// SlowBody sends the headers at once and the body in pieces, spread over this time.
 	SlowBody time.Duration
 	// Outage takes an address off the network: new connections are reset before a byte is read, and open ones at their next request. It is
@@ -180,6 +182,14 @@ func (p plan) delay(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// skew is how far off the clock is that judges the request.
+func (p plan) skew() (d time.Duration) {
+	for _, f := range p {
+		d += f.ClockSkew
+	}
+	return d
 }
 
 // before applies what comes before the work. over means that there will be no work.

@@ -11,6 +11,8 @@ import (
 type InstanceSpec struct {
 	Name     string
 	Hardware bool
+	// OldImage is an instance with an image before 3.0.0: it has no RPC face, and takes RPC requests for broken protobuf ones.
+	OldImage bool
 }
 
 // Instance is a dedicated KMS 3.0 instance. It speaks two protocols on one TLS address: protobuf with a ClientKey, and RPC with the account's
@@ -35,7 +37,7 @@ func (r *Region) CreateInstance(spec InstanceSpec) (*Instance, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kmstest: certificate of an instance: %w", err)
 	}
-	m := r.model.NewInstance(kind, spec.Name)
+	m := r.model.NewInstance(kind, spec.Name, spec.OldImage)
 	i, err := r.addInstance(m, ca)
 	if err != nil {
 		return nil, fmt.Errorf("kmstest: instance: %w", err)

@@ -107,7 +107,9 @@ func (c *protoCall) write(status int, m proto.Message) reply {
 // used records which key did the work, and tells the client its version, which the transfer SDKs need.
 func (c *protoCall) used(keyID, versionID string) {
 	c.x.record.KeyID, c.x.record.KeyVersionID = keyID, versionID
-	c.header[migrationHeader] = versionID
+	if !c.x.face.cloud.config.NoMigrationHeader || c.door.Moved(keyID) {
+		c.header[migrationHeader] = versionID
+	}
 }
 
 func (c *protoCall) plaintextIn(n int)  { c.x.record.PlaintextIn += n }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest/internal/model"
 )
@@ -22,6 +21,8 @@ func invalidParam(name string) *model.Error {
 func (c *protoCall) authenticate() *model.Error {
 	h := c.x.http.Header
 	switch {
+	case h.Get("X-Kms-Acccesskeyid") == "":
+		return model.MissingParameter("x-kms-acccesskeyid")
 	case c.x.http.Method != http.MethodPost:
 		return &model.Error{Status: http.StatusForbidden, Code: "UnsupportedHTTPMethod", Message: "This http method is not supported."}
 	case h.Get("Content-Type") != protobufType:
@@ -32,14 +33,12 @@ func (c *protoCall) authenticate() *model.Error {
 		return &model.Error{Status: http.StatusBadRequest, Code: "InvalidApiName", Message: "The ApiName is invalid."}
 	case h.Get("X-Kms-Signaturemethod") != "RSA_PKCS1_SHA_256":
 		return invalidParam("x-kms-signaturemethod")
-	case h.Get("X-Kms-Acccesskeyid") == "":
-		return model.MissingParameter("x-kms-acccesskeyid")
 	}
 	date, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
 		return invalidParam("Date")
 	}
-	if time.Since(date).Abs() > maxSkew {
+	if !c.x.inTime(date) {
 		return &model.Error{Status: http.StatusBadRequest, Code: "RequestTimeTooSkewed",
 			Message: "The difference between the request time and the server time is too large."}
 	}

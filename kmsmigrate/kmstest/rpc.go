@@ -63,6 +63,10 @@ func (c *rpcCall) keyHint() string {
 }
 
 func (c *rpcCall) run() reply {
+	if c.x.face.cloud.config.HTTPSOnly && c.x.http.TLS == nil {
+		return c.fail(&model.Error{Status: http.StatusBadRequest, Code: "InvalidProtocol.NeedSsl",
+			Message: "Your request is denied as lack of ssl protect."})
+	}
 	if err := c.authenticate(); err != nil {
 		return c.fail(err)
 	}

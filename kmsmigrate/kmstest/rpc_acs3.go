@@ -23,7 +23,7 @@ func (c *rpcCall) authenticateACS3() (credential, *model.Error) {
 	switch {
 	case h.Get("X-Acs-Version") != apiVersion:
 		return credential{}, model.InvalidParameter("Version")
-	case !inTime(h.Get("X-Acs-Date")):
+	case !c.inTime(h.Get("X-Acs-Date")):
 		return credential{}, badTimestamp()
 	}
 	who, err := c.x.face.cloud.credential(fields["Credential"])

@@ -50,7 +50,7 @@ func (c *rpcCall) seal(plaintext []byte) (model.Sealed, *model.Error) {
 	if err != nil {
 		return model.Sealed{}, err
 	}
-	aad, err := model.ContextAAD("EncryptionContext", c.params.get("EncryptionContext"))
+	aad, err := c.x.face.cloud.model.ContextAAD("EncryptionContext", c.params.get("EncryptionContext"))
 	if err != nil {
 		return model.Sealed{}, err
 	}
@@ -67,7 +67,7 @@ func decrypt(c *rpcCall) (stamped, *model.Error) {
 	if err != nil {
 		return nil, err
 	}
-	aad, err := model.ContextAAD("EncryptionContext", c.params.get("EncryptionContext"))
+	aad, err := c.x.face.cloud.model.ContextAAD("EncryptionContext", c.params.get("EncryptionContext"))
 	if err != nil {
 		return nil, err
 	}

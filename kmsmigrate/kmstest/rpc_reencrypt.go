@@ -25,7 +25,7 @@ func reEncrypt(c *rpcCall) (stamped, *model.Error) {
 	if err != nil {
 		return nil, err
 	}
-	aad, err := model.ContextAAD("DestinationEncryptionContext", c.params.get("DestinationEncryptionContext"))
+	aad, err := c.x.face.cloud.model.ContextAAD("DestinationEncryptionContext", c.params.get("DestinationEncryptionContext"))
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (c *rpcCall) reOpen(raw []byte) (model.AsymmetricResult, []byte, *model.Err
 		r, err := c.door.AsymmetricDecrypt(ref, raw)
 		return r, r.Data, err
 	}
-	aad, err := model.ContextAAD("SourceEncryptionContext", c.params.get("SourceEncryptionContext"))
+	aad, err := c.x.face.cloud.model.ContextAAD("SourceEncryptionContext", c.params.get("SourceEncryptionContext"))
 	if err != nil {
 		return model.AsymmetricResult{}, nil, err
 	}

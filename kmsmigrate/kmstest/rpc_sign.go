@@ -85,7 +85,7 @@ func (c *rpcCall) authenticateHMACSHA1() (credential, *model.Error) {
 		return credential{}, model.InvalidParameter("SignatureVersion")
 	case p.get("Version") != apiVersion:
 		return credential{}, model.InvalidParameter("Version")
-	case !inTime(p.get("Timestamp")):
+	case !c.inTime(p.get("Timestamp")):
 		return credential{}, badTimestamp()
 	}
 	who, err := c.x.face.cloud.credential(p.get("AccessKeyId"))
@@ -115,10 +115,10 @@ func (who credential) checkToken(token string) *model.Error {
 		Message: "The specified SecurityToken is mismatch with the AccessKey."}
 }
 
-// inTime takes timestamps with seconds and with milliseconds.
-func inTime(stamp string) bool {
+// inTime takes time stamps with seconds and with milliseconds.
+func (c *rpcCall) inTime(stamp string) bool {
 	t, err := time.Parse("2006-01-02T15:04:05Z", stamp) // also accepts a fraction after the seconds
-	return err == nil && time.Since(t).Abs() <= maxSkew
+	return err == nil && c.x.inTime(t)
 }
 
 // stringToSign is METHOD&%2F& and the encoded, sorted query, the whole of which is encoded once more. It is written in one go, for it is

@@ -12,14 +12,17 @@ const maxContext = 8192 // characters of EncryptionContext [KMS document 42975]
 
 // ContextAAD turns an EncryptionContext parameter into the additional data of GCM: SHA-256 over k=v pairs, sorted by key, joined by &,
 // nothing escaped. That is what Alibaba's transfer SDKs compute to open blobs of KMS 1.0, so it is what the service does. An absent
-// context gives no additional data; "{}" gives the hash of nothing, as the transfer SDKs have it.
-func ContextAAD(parameter, encryptionContext string) ([]byte, *Error) {
+// context gives no additional data; "{}" gives the hash of nothing, as the transfer SDKs have it, unless the rules say otherwise.
+func (c *Cloud) ContextAAD(parameter, encryptionContext string) ([]byte, *Error) {
 	if encryptionContext == "" {
 		return nil, nil
 	}
 	pairs, ok := parseContext(encryptionContext)
 	if !ok || utf8.RuneCountInString(encryptionContext) > maxContext {
 		return nil, InvalidParameter(parameter)
+	}
+	if len(pairs) == 0 && c.rules.EmptyContextIsNone {
+		return nil, nil
 	}
 	keys := make([]string, 0, len(pairs))
 	for k := range pairs {

@@ -14,6 +14,7 @@ import (
 
 func TestContextAADHasTheKnownAnswers(t *testing.T) {
 	t.Parallel()
+	cloud := model.New("1234567890123456", nowFixed, model.Rules{})
 	const ab = "8e85be58c1c372ac29fe7bfa80d8ddcbd04a4032c7b51c1c026d67c55b1ab23f"
 	for context, want := range map[string]string{
 		"":                       "",
@@ -24,7 +25,7 @@ func TestContextAADHasTheKnownAnswers(t *testing.T) {
 		`{"k":""}`:               hexSum("k="),
 		`{"ü":"\u00e4","z":"1"}`: hexSum("z=1&ü=ä"),
 	} {
-		got, err := model.ContextAAD("EncryptionContext", context)
+		got, err := cloud.ContextAAD("EncryptionContext", context)
 		require.Nil(t, err, context)
 		require.Equal(t, want, hex.EncodeToString(got), context)
 		if context != "" {
@@ -42,9 +43,10 @@ func hexSum(s string) string {
 
 func TestContextAADRefusesWhatIsNoMapOfStrings(t *testing.T) {
 	t.Parallel()
+	cloud := model.New("1234567890123456", nowFixed, model.Rules{})
 	for _, bad := range []string{"x", "null", "[]", `"a"`, `{"a":1}`, `{"a":null}`, `{"a":["b"]}`, `{"a":{"b":"c"}}`, `{"a":"b"}{}`, `{"a":"b"`,
 		`{"a":"` + strings.Repeat("x", 8192) + `"}`} {
-		_, err := model.ContextAAD("EncryptionContext", bad)
+		_, err := cloud.ContextAAD("EncryptionContext", bad)
 		require.Equal(t, model.InvalidParameter("EncryptionContext"), err, bad)
 	}
 }

@@ -37,7 +37,7 @@ func (d Door) advanceAllowed(ref string) *Error {
 		return err
 	case !k.Symmetric():
 		return OnlySymmetric(k.ID)
-	case k.Instance == nil || k.Instance.Kind != Software:
+	case k.Instance == nil || k.Instance.Kind != Software && !c.rules.AdvanceOnHardware:
 		return Unsupported()
 	}
 	return nil

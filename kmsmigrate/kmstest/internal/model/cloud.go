@@ -28,6 +28,12 @@ type Rules struct {
 	BadCiphertext *Error
 	// UnknownVersion answers a blob whose prefix is no key version of the place that was asked.
 	UnknownVersion *Error
+	// EmptyContextIsNone makes {} the same as no context.
+	EmptyContextIsNone bool
+	// ReportNewVersions makes Decrypt name a moved key's new version id where the blob has an old one.
+	ReportNewVersions bool
+	// AdvanceOnHardware lets hardware instances do Advance*.
+	AdvanceOnHardware bool
 }
 
 func (r Rules) withDefaults() Rules {
@@ -95,16 +101,17 @@ type Instance struct {
 	Kind     Kind
 	Created  time.Time
 	Internet bool // "Internet access": its keys are usable through the shared gateway
+	OldImage bool // before 3.0.0: without the RPC face
 
 	clientKeys map[string]*ClientKey
 }
 
 // NewInstance buys an instance.
-func (r *Region) NewInstance(kind Kind, name string) *Instance {
+func (r *Region) NewInstance(kind Kind, name string, oldImage bool) *Instance {
 	c := r.cloud
 	c.lock()
 	defer c.unlock()
-	i := &Instance{ID: newInstanceID(r.ID), Name: name, Region: r, Kind: kind, Created: c.now(), clientKeys: map[string]*ClientKey{}}
+	i := &Instance{ID: newInstanceID(r.ID), Name: name, Region: r, Kind: kind, Created: c.now(), OldImage: oldImage, clientKeys: map[string]*ClientKey{}}
 	r.instances[i.ID] = i
 	return i
 }

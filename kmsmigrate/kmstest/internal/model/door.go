@@ -95,6 +95,15 @@ func (d Door) KeyIDOf(ref string) string {
 	return ""
 }
 
+// Moved reports whether the migration tool brought a key here.
+func (d Door) Moved(keyID string) bool {
+	c := d.Region.cloud
+	c.rlock()
+	defer c.mu.RUnlock()
+	k := d.Region.keys[keyID]
+	return k != nil && len(k.Versions) > 0 && len(k.Versions[0].OldIDs) > 0
+}
+
 // KeyIDOfVersion resolves a key version id, as found in a blob's first 36 bytes; "" when it names nothing here.
 func (d Door) KeyIDOfVersion(id string) string {
 	c := d.Region.cloud

@@ -31,6 +31,7 @@ type InstanceSnapshot struct {
 	Kind       Kind
 	Created    time.Time
 	Internet   bool
+	OldImage   bool
 	ClientKeys []ClientKeySnapshot
 }
 
@@ -95,7 +96,7 @@ func (r *Region) snapshot() (RegionSnapshot, error) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.instances)) {
 		i := r.instances[id]
-		s := InstanceSnapshot{ID: i.ID, Name: i.Name, Kind: i.Kind, Created: i.Created, Internet: i.Internet}
+		s := InstanceSnapshot{ID: i.ID, Name: i.Name, Kind: i.Kind, Created: i.Created, Internet: i.Internet, OldImage: i.OldImage}
 		for _, ck := range i.clientKeys {
 			s.ClientKeys = append(s.ClientKeys, ClientKeySnapshot{ck.ID, x509.MarshalPKCS1PublicKey(ck.Public), ck.Expires})
 		}
@@ -160,7 +161,7 @@ func (r *Region) load(shot RegionSnapshot) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range shot.Instances {
-		i := &Instance{ID: s.ID, Name: s.Name, Region: r, Kind: s.Kind, Created: s.Created, Internet: s.Internet, clientKeys: map[string]*ClientKey{}}
+		i := &Instance{ID: s.ID, Name: s.Name, Region: r, Kind: s.Kind, Created: s.Created, Internet: s.Internet, OldImage: s.OldImage, clientKeys: map[string]*ClientKey{}}
 		for _, ck := range s.ClientKeys {
 			public, err := x509.ParsePKCS1PublicKey(ck.Public)
 			if err != nil {

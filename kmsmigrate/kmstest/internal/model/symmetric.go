@@ -84,6 +84,10 @@ func (d Door) Open(s Sealed, aad []byte) (Opened, *Error) {
 		err = d.forCrypto(v.key)
 	}
 	bad := c.rules.BadCiphertext
+	reported := s.VersionID
+	if err == nil && c.rules.ReportNewVersions {
+		reported = v.ID
+	}
 	c.mu.RUnlock()
 	if err != nil {
 		return Opened{}, err
@@ -92,7 +96,7 @@ func (d Door) Open(s Sealed, aad []byte) (Opened, *Error) {
 	if oerr != nil {
 		return Opened{}, bad
 	}
-	return Opened{KeyID: v.key.ID, VersionID: s.VersionID, Plaintext: plaintext}, nil
+	return Opened{KeyID: v.key.ID, VersionID: reported, Plaintext: plaintext}, nil
 }
 
 // OpenInitial decrypts an instance ciphertext that names nothing: the caller brings key id and IV, and the initial version is the one.
