@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"rekey/rekeytest":       {"kmsmigrate", "rekey"},
 	"rekey/rekeysql":        {"kmsmigrate", "rekey"},
 	"rekey/rekeyfile":       {"kmsmigrate", "rekey"},
+	"shim":                  {"kmsmigrate", "kmsmigrate/alikms", "kmsmigrate/verify"},
 }
 
 // sdkUsers are the packages that may import Alibaba's SDKs; programs under examples and internal may as well.

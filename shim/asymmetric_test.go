@@ -1,0 +1,190 @@
+package shim_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/aliyun/alibaba-cloud-sdk-go/services/kms"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
+	"github.com/keyhaul/keyhaul/kmsmigrate/verify"
+	"github.com/keyhaul/keyhaul/shim"
+)
+
+func bodyOf(t *testing.T, answer *http.Response) string {
+	t.Helper()
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	return string(body)
+}
+
+// signer is a signing key on either side.
+type signer struct {
+	old, new             *kmstest.Key
+	algorithm            string
+	oldFields, newFields map[string]string
+}
+
+func newSigner(t *testing.T, w *world, spec, algorithm string) signer {
+	t.Helper()
+	old, err := w.oldAt.CreateKey(kmstest.KeySpec{Spec: spec, Usage: "SIGN/VERIFY"})
+	require.NoError(t, err)
+	next, err := w.newAt.CreateKey(kmstest.KeySpec{Spec: spec, Usage: "SIGN/VERIFY"})
+	require.NoError(t, err)
+	w.config.Keys.Keys[old.ID()] = next.ID()
+	if w.config.KeyVersions == nil {
+		w.config.KeyVersions = map[string]string{}
+	}
+	w.config.KeyVersions[next.ID()] = next.VersionIDs()[0]
+	s := signer{old: old, new: next, algorithm: algorithm}
+	s.oldFields = map[string]string{"KeyId": old.ID(), "KeyVersionId": old.VersionIDs()[0], "Algorithm": algorithm}
+	s.newFields = map[string]string{"KeyId": next.ID(), "KeyVersionId": next.VersionIDs()[0], "Algorithm": algorithm}
+	return s
+}
+
+func plus(fields map[string]string, pairs ...string) map[string]string {
+	out := map[string]string{}
+	for k, v := range fields {
+		out[k] = v
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		out[pairs[i]] = pairs[i+1]
+	}
+	return out
+}
+
+func TestOldSignaturesVerifyWithoutTheOldKey(t *testing.T) {
+	t.Parallel()
+	for spec, algorithms := range map[string][]string{
+		"RSA_2048": {"RSA_PSS_SHA_256", "RSA_PKCS1_SHA_256"}, "EC_P256": {"ECDSA_SHA_256"}, "EC_P256K": {"ECDSA_SHA_256"}, "EC_SM2": {"SM2DSA"},
+	} {
+		for _, algorithm := range algorithms {
+			w := newWorld(t)
+			s := newSigner(t, w, spec, algorithm)
+			official := sdkClient(t, w.oldAt)
+			public, err := plain(t, official, "GetPublicKey", "JSON", s.oldFields)
+			require.NoError(t, err)
+			kept, err := verify.Retain(s.old.ID(), s.old.VersionIDs()[0], text(t, public, "PublicKey"), time.Time{})
+			require.NoError(t, err)
+			parsed, err := kept.Parse()
+			require.NoError(t, err)
+			raw, err := parsed.Digest([]byte("message"))
+			require.NoError(t, err)
+			digest := base64.StdEncoding.EncodeToString(raw)
+			signed, err := plain(t, official, "AsymmetricSign", "JSON", plus(s.oldFields, "Digest", digest))
+			require.NoError(t, err)
+			value := text(t, signed, "Value")
+
+			retained := new(verify.Memory)
+			require.NoError(t, retained.Add(kept))
+			w.config.Retained = retained
+			require.NoError(t, s.old.Disable())
+			for _, phase := range phases {
+				transport := w.transport(t, phase)
+				client := w.client(t, transport)
+				for _, format := range []string{"JSON", "XML"} {
+					w.cloud.ResetEvidence()
+					got, err := plain(t, client, "AsymmetricVerify", format, plus(s.oldFields, "Digest", digest, "Value", value))
+					require.NoError(t, err)
+					require.True(t, got.(*kms.AsymmetricVerifyResponse).Value)
+					require.Equal(t, s.old.ID(), got.(*kms.AsymmetricVerifyResponse).KeyId)
+					other := sha256.Sum256([]byte("another"))
+					got, err = plain(t, client, "AsymmetricVerify", format, plus(s.oldFields, "Digest", base64.StdEncoding.EncodeToString(other[:]), "Value", value))
+					require.NoError(t, err)
+					require.False(t, got.(*kms.AsymmetricVerifyResponse).Value)
+					got, err = plain(t, client, "GetPublicKey", format, s.oldFields)
+					require.NoError(t, err)
+					require.Equal(t, kept.PublicKey, got.(*kms.GetPublicKeyResponse).PublicKey)
+					require.Zero(t, w.cloud.Count(kmstest.Match{}), "without a call")
+					_, err = plain(t, client, "AsymmetricVerify", format, plus(s.oldFields, "Digest", "c2hvcnQ=", "Value", value))
+					require.Equal(t, "InvalidParameter", serverError(t, err).ErrorCode())
+					_, err = plain(t, client, "AsymmetricVerify", format, plus(s.oldFields, "Digest", "***", "Value", value))
+					require.Equal(t, "InvalidParameter", serverError(t, err).ErrorCode())
+				}
+				require.EqualValues(t, 6, transport.Stats().Local)
+			}
+		}
+	}
+}
+
+func TestSigningMovesInAnOrderOfItsOwn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := newSigner(t, w, "EC_P256", "ECDSA_SHA_256")
+	sum := sha256.Sum256([]byte("message"))
+	digest := base64.StdEncoding.EncodeToString(sum[:])
+	for _, signing := range []kmsmigrate.PhaseSource{nil, kmsmigrate.ReadBoth, kmsmigrate.WriteNew} {
+		config := w.config
+		config.Phase, config.Signing = kmsmigrate.Rewrite, signing
+		transport, err := shim.NewTransport(config)
+		require.NoError(t, err)
+		client := w.client(t, transport)
+		signed, err := plain(t, client, "AsymmetricSign", "JSON", plus(s.oldFields, "Digest", digest))
+		require.NoError(t, err)
+		key, at := s.old, w.oldAt
+		if signing == kmsmigrate.WriteNew {
+			key, at = s.new, w.newAt
+		}
+		require.Equal(t, key.ID(), text(t, signed, "KeyId"))
+		require.Equal(t, key.VersionIDs()[0], text(t, signed, "KeyVersionId"))
+		// The official client of that side agrees, and so does the shim, asked under either name.
+		fields := map[string]string{"Algorithm": s.algorithm, "Digest": digest, "Value": text(t, signed, "Value")}
+		got, err := plain(t, sdkClient(t, at), "AsymmetricVerify", "JSON", plus(fields, "KeyId", key.ID(), "KeyVersionId", key.VersionIDs()[0]))
+		require.NoError(t, err)
+		require.True(t, got.(*kms.AsymmetricVerifyResponse).Value)
+		for _, under := range []map[string]string{s.oldFields, plus(nil, "KeyId", key.ID(), "KeyVersionId", key.VersionIDs()[0])} {
+			got, err = plain(t, client, "AsymmetricVerify", "JSON", plus(fields, "KeyId", under["KeyId"], "KeyVersionId", under["KeyVersionId"]))
+			require.NoError(t, err)
+			require.True(t, got.(*kms.AsymmetricVerifyResponse).Value)
+		}
+		require.NoError(t, transport.Close())
+	}
+}
+
+func TestAsymmetricCiphertextOpensOnItsSide(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	old, err := w.oldAt.CreateKey(kmstest.KeySpec{Spec: "RSA_2048", Usage: "ENCRYPT/DECRYPT"})
+	require.NoError(t, err)
+	next, err := w.newAt.CreateKey(kmstest.KeySpec{Spec: "RSA_2048", Usage: "ENCRYPT/DECRYPT"})
+	require.NoError(t, err)
+	w.config.Keys.Keys[old.ID()] = next.ID()
+	w.config.KeyVersions = map[string]string{next.ID(): next.VersionIDs()[0]}
+	named := map[string]string{"KeyId": old.ID(), "KeyVersionId": old.VersionIDs()[0], "Algorithm": "RSAES_OAEP_SHA_256"}
+	var blobs []string
+	for _, phase := range phases {
+		client := w.client(t, w.transport(t, phase))
+		made, err := plain(t, client, "AsymmetricEncrypt", "JSON", plus(named, "Plaintext", "aGVsbG8="))
+		require.NoError(t, err)
+		key := old
+		if phase.Writes() == kmsmigrate.SideNew {
+			key = next
+		}
+		require.Equal(t, key.ID(), text(t, made, "KeyId"))
+		blobs = append(blobs, text(t, made, "CiphertextBlob"))
+	}
+	for i, phase := range phases {
+		client := w.client(t, w.transport(t, phase))
+		for j, blob := range blobs {
+			got, err := plain(t, client, "AsymmetricDecrypt", "XML", plus(named, "CiphertextBlob", blob))
+			if phase.Reads(phases[j].Writes()) {
+				require.NoError(t, err, "%d %d", i, j)
+				require.Equal(t, "aGVsbG8=", got.(*kms.AsymmetricDecryptResponse).Plaintext)
+			} else {
+				require.NotEmpty(t, serverError(t, err).ErrorCode())
+			}
+		}
+		if phase > kmsmigrate.OldOnly {
+			got, err := plain(t, client, "AsymmetricDecrypt", "JSON", plus(named, "KeyId", next.ID(), "KeyVersionId", next.VersionIDs()[0], "CiphertextBlob", blobs[2]))
+			require.NoError(t, err)
+			require.Equal(t, next.ID(), text(t, got, "KeyId"))
+		}
+	}
+}

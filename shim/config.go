@@ -1,0 +1,169 @@
+package shim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
+	"github.com/keyhaul/keyhaul/kmsmigrate/verify"
+)
+
+// Config describes a migration to a Transport. Old, New and Keys are needed; everything else has a useful zero value.
+type Config struct {
+	// Phase says which side is written and which are read. Nil means OldOnly: every call goes to the old side.
+	Phase kmsmigrate.PhaseSource
+	// Old and New are the endpoints of the two sides: a region's shared gateway, or the RPC face of an instance (Instance, Endpoint
+	// and CAPEM set). Versions lists versions that are known to be a side's; ForeignCodes and Limits.Call and Limits.Connect
+	// count; Directory and the other Limits do not. Old may be zero where Phase is the constant NewOnly, New where it is nil or the constant OldOnly.
+	Old, New alikms.GatewayConfig
+	// OldControl and NewControl are where control operations of a side go. Nil: Old and New. The face of an instance refuses
+	// them, so for keys of an instance this is the shared gateway of the region.
+	OldControl, NewControl *alikms.GatewayConfig
+	// Keys says which new key takes the place of each old one. A key that it does not name is refused once the new side is
+	// written, unless there is a Default.
+	Keys kmsmigrate.KeyMap
+	// KeyVersions names, by new key id as it stands in Keys, the version that asymmetric operations use: unlike symmetric ones,
+	// they name the version, and asymmetric keys have no primary one.
+	KeyVersions map[string]string
+	// Signing says which side signs; it goes through the same phases, in an order of its own. Publish the new public key to every verifier,
+	// then let it write new. Nil: the old side signs.
+	Signing kmsmigrate.PhaseSource
+	// Retained holds public keys of the old side. Signatures of a key that is in it are verified here, without a call, and
+	// GetPublicKey answers from it. Nil: nothing is retained.
+	Retained verify.Store
+	// Secrets says which secrets are read from the new side already. Nil: none, until the phase is NewOnly.
+	Secrets *Secrets
+	// Others is the side for operations that name neither a key, nor an alias, nor a secret: CreateKey, ListKeys. Zero: the old
+	// side or, where it is not configured, the new one.
+	Others kmsmigrate.Side
+	// AnswerOldIDs makes answers of the new side carry the KeyId and KeyVersionId of the old key that was asked for, as far as they are
+	// known, for applications that compare them. Answers that were changed so are counted in Stats.
+	AnswerOldIDs bool
+	// OnStale is told of ciphertext that was read from the old side in phase Rewrite, once a new one is made of it that the new
+	// key has been seen to open. Both are CiphertextBlob strings. The application stores the new one with a compare-and-swap on the old. It is called
+	// after the answer was returned, from up to eight goroutines at once. Nil: nobody, and nothing is made.
+	OnStale func(old, renewed string)
+}
+
+// router knows where calls go. A Transport, a Client and a Handler are faces of one.
+type router struct {
+	phase, signing kmsmigrate.PhaseSource
+	sides          [3]*side // by kmsmigrate.Side; nil where one is not configured
+	keys           kmsmigrate.KeyMap
+	keyVersions    map[string]string
+	retained       verify.Store
+	secrets        *Secrets
+	others         kmsmigrate.Side
+	oldIDs         bool
+	known          *known
+	renewer        *renewer
+	stats          counters
+}
+
+// side is one end of the migration.
+type side struct {
+	data, control *upstream
+	instance      bool // an instance's face: no ReEncrypt
+}
+
+func newRouter(cfg Config) (*router, error) {
+	r := &router{
+		phase: cfg.Phase, signing: cfg.Signing, keys: cfg.Keys, keyVersions: maps.Clone(cfg.KeyVersions), retained: cfg.Retained, secrets: cfg.Secrets,
+		others: cfg.Others, oldIDs: cfg.AnswerOldIDs,
+	}
+	if r.phase == nil {
+		r.phase = kmsmigrate.OldOnly
+	}
+	if r.signing == nil {
+		r.signing = kmsmigrate.OldOnly
+	}
+	if !r.phase.Current().Valid() || !r.signing.Current().Valid() {
+		return nil, fmt.Errorf("shim: Phase and Signing must be one of the five phases: %w", kmsmigrate.ErrPhase)
+	}
+	constant, fixed := r.phase.(kmsmigrate.Phase)
+	if cfg.Old.Region == "" && (!fixed || constant != kmsmigrate.NewOnly) {
+		return nil, invalid("Old is not configured; only a shim that stays in new-only can do without")
+	}
+	if cfg.New.Region == "" && (!fixed || constant != kmsmigrate.OldOnly) {
+		return nil, invalid("New is not configured; only a shim that stays in old-only can do without")
+	}
+	if cfg.New.Region != "" {
+		if err := checkKeys(cfg.Keys); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Others > kmsmigrate.SideNew {
+		return nil, invalid("Others is neither side")
+	}
+	var err error
+	if r.sides[kmsmigrate.SideOld], err = newSide(kmsmigrate.SideOld, cfg.Old, cfg.OldControl); err != nil {
+		return nil, err
+	}
+	if r.sides[kmsmigrate.SideNew], err = newSide(kmsmigrate.SideNew, cfg.New, cfg.NewControl); err != nil {
+		return nil, err
+	}
+	r.known = newKnown(cfg)
+	r.renewer = newRenewer(r, cfg.OnStale)
+	return r, nil
+}
+
+// checkKeys also refuses a map whose new keys are old ones that lead elsewhere: then one id would mean two keys.
+func checkKeys(m kmsmigrate.KeyMap) error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	bare := map[string]string{}
+	for old, to := range m.Keys {
+		bare[bareName(old)] = bareName(to)
+	}
+	for _, old := range slices.Sorted(maps.Keys(bare)) {
+		to := bare[old]
+		if next, ok := bare[to]; ok && next != to {
+			return invalid("Keys leads %q to %q, and that on to %q: name the last one", old, to, next)
+		}
+	}
+	return nil
+}
+
+func newSide(which kmsmigrate.Side, data alikms.GatewayConfig, control *alikms.GatewayConfig) (*side, error) {
+	if data.Region == "" {
+		return nil, nil
+	}
+	s := &side{instance: data.Instance != ""}
+	var err error
+	if s.data, err = newUpstream(which, data); err != nil {
+		return nil, err
+	}
+	s.control = s.data
+	if control != nil {
+		s.control, err = newUpstream(which, *control)
+	}
+	return s, err
+}
+
+// close returns when no renewal and no idle connection is left.
+func (r *router) close() {
+	r.renewer.close()
+	for _, s := range r.sides {
+		if s != nil {
+			s.data.close()
+			s.control.close()
+		}
+	}
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("shim: "+format+": %w", append(args, kmsmigrate.ErrInvalid)...)
+}
+
+// bareName strips "acs:kms:<region>:<account>:" and "key/" from an ARN. An alias keeps its "alias/".
+func bareName(id string) string {
+	if !strings.HasPrefix(id, "acs:kms:") {
+		return id
+	}
+	parts := strings.SplitN(id, ":", 5)
+	return strings.TrimPrefix(parts[len(parts)-1], "key/")
+}

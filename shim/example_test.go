@@ -1,0 +1,77 @@
+package shim_test
+
+import (
+	"fmt"
+	"log"
+
+	"github.com/aliyun/alibaba-cloud-sdk-go/services/kms"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
+	"github.com/keyhaul/keyhaul/shim"
+)
+
+// An application that holds the official client, with one line added.
+func ExampleTransport() {
+	cloud, err := kmstest.Start(kmstest.Config{}) // in place of the real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = cloud.Close() }()
+	oldAt, newAt := must(cloud.Region("cn-hangzhou")), must(cloud.Region("cn-shanghai"))
+	must(oldAt.CreateKey(kmstest.KeySpec{Alias: "alias/app"}))
+	must(newAt.CreateKey(kmstest.KeySpec{Alias: "alias/app-2026"}))
+
+	phase := new(kmsmigrate.PhaseSwitch) // old-only: nothing changes
+	transport, err := shim.NewTransport(shim.Config{
+		Phase: phase,
+		Old:   oldAt.GatewayConfig(), // alikms.GatewayConfig{Region: "cn-hangzhou", AccessKeyID: …}
+		New:   newAt.GatewayConfig(),
+		Keys:  kmsmigrate.KeyMap{Keys: map[string]string{"alias/app": "alias/app-2026"}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = transport.Close() }()
+
+	client := must(oldAt.SDKClient())
+	client.SetTransport(transport) // the line
+
+	blob := application(client, "")
+	for _, next := range []kmsmigrate.Phase{kmsmigrate.ReadBoth, kmsmigrate.WriteNew} {
+		if err := phase.Set(next); err != nil {
+			log.Fatal(err)
+		}
+		application(client, blob)
+	}
+	stats := transport.Stats()
+	fmt.Println(stats.Old, "calls to the old side,", stats.New, "to the new one")
+	// Output:
+	// encrypted
+	// read: hello
+	// encrypted
+	// read: hello
+	// encrypted
+	// 4 calls to the old side, 1 to the new one
+}
+
+// application knows nothing of a migration.
+func application(client *kms.Client, stored string) (blob string) {
+	if stored != "" {
+		request := kms.CreateDecryptRequest()
+		request.CiphertextBlob = stored
+		fmt.Println("read:", must(client.Decrypt(request)).Plaintext)
+	}
+	request := kms.CreateEncryptRequest()
+	request.KeyId, request.Plaintext = "alias/app", "hello"
+	answer := must(client.Encrypt(request))
+	fmt.Println("encrypted")
+	return answer.CiphertextBlob
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return value
+}

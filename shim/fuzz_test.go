@@ -1,0 +1,41 @@
+package shim_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/responses"
+	"github.com/aliyun/alibaba-cloud-sdk-go/services/kms"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
+	"github.com/keyhaul/keyhaul/shim"
+)
+
+// FuzzRoundTrip sends requests of any shape: none may panic, fail with a Go error, or be answered with what the SDK cannot read.
+func FuzzRoundTrip(f *testing.F) {
+	nowhere := alikms.GatewayConfig{Region: "cn-hangzhou", Endpoint: "127.0.0.1:1", AccessKeyID: "KMSTESTid", AccessKeySecret: "secret", PlainHTTP: true}
+	other := nowhere
+	other.Region = "cn-shanghai"
+	transport, err := shim.NewTransport(shim.Config{Phase: kmsmigrate.WriteNew, Old: nowhere, New: other, Keys: kmsmigrate.KeyMap{Keys: map[string]string{"alias/app": "alias/new"}}})
+	require.NoError(f, err)
+	f.Cleanup(func() { require.NoError(f, transport.Close()) })
+	for _, query := range []string{"Action=Encrypt&KeyId=alias/app", "Action=Decrypt&CiphertextBlob=YWJj&Format=XML", "Action=AsymmetricVerify&KeyId=x", "Action=%zz", "Version=1", "Action=GetSecretValue&SecretName=a"} {
+		f.Add("POST", query, "", "Action=DescribeKey")
+		f.Add("GET", query, "application/x-www-form-urlencoded", query)
+	}
+	f.Fuzz(func(t *testing.T, method, query, contentType, body string) {
+		request, err := http.NewRequestWithContext(t.Context(), method, "http://kms.example/", strings.NewReader(body))
+		if err != nil {
+			return
+		}
+		request.URL.RawQuery = query
+		request.Header.Set("Content-Type", contentType)
+		answer, err := transport.RoundTrip(request)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, answer.Body.Close()) }()
+		require.Error(t, responses.Unmarshal(kms.CreateEncryptResponse(), answer, "JSON"), "nobody is there")
+	})
+}

@@ -1,0 +1,173 @@
+package shim
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+)
+
+// known is what is known of whose keys and key versions are whose: from the config, and from answers that succeeded, never from one that
+// failed.
+type known struct {
+	samePlace bool // both sides are one place: each can open what the other's keys wrote
+
+	mu       sync.RWMutex
+	keys     [3]map[string]bool         // by side: key ids and aliases, without what an ARN puts in front
+	versions map[string]kmsmigrate.Side // key version to side
+	primary  map[string]string          // old key id to the version it last encrypted with
+	former   map[string]string          // new key id to the only old one that leads to it, or ""
+	pending  []string                   // aliases of new keys whose ids are not known
+}
+
+// mostKnown bounds what is remembered: the ids in blobs are whatever somebody wrote there.
+const mostKnown = 4096
+
+func newKnown(cfg Config) *known {
+	k := &known{versions: map[string]kmsmigrate.Side{}, primary: map[string]string{}, former: map[string]string{}}
+	k.samePlace = cfg.Old.Region == cfg.New.Region && cfg.Old.Instance == cfg.New.Instance
+	for s := range k.keys {
+		k.keys[s] = map[string]bool{}
+	}
+	for old, to := range cfg.Keys.Keys {
+		k.keys[kmsmigrate.SideOld][bareName(old)] = true
+		k.keys[kmsmigrate.SideNew][bareName(to)] = true
+		if was, ok := k.former[bareName(to)]; ok && was != bareName(old) {
+			k.former[bareName(to)] = ""
+		} else {
+			k.former[bareName(to)] = bareName(old)
+		}
+	}
+	if cfg.Keys.Default != "" {
+		k.keys[kmsmigrate.SideNew][bareName(cfg.Keys.Default)] = true
+		k.former[bareName(cfg.Keys.Default)] = ""
+	}
+	for name := range k.keys[kmsmigrate.SideNew] {
+		if isAlias(name) {
+			k.pending = append(k.pending, name)
+		}
+	}
+	slices.Sort(k.pending)
+	// The new side comes second: what a restored clone has on both is the new side's.
+	for id, versions := range cfg.Old.Versions {
+		k.keys[kmsmigrate.SideOld][bareName(id)] = true
+		for _, v := range versions {
+			k.versions[v] = kmsmigrate.SideOld
+			k.primary[bareName(id)] = v
+		}
+	}
+	for id, versions := range cfg.New.Versions {
+		k.keys[kmsmigrate.SideNew][bareName(id)] = true
+		for _, v := range versions {
+			k.versions[v] = kmsmigrate.SideNew
+		}
+	}
+	return k
+}
+
+func isAlias(name string) bool { return strings.HasPrefix(name, "alias/") }
+
+// isKey reports whether a key id, alias or ARN is known to be of a side.
+func (k *known) isKey(s kmsmigrate.Side, id string) bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.keys[s][bareName(id)]
+}
+
+// ofKey returns the side that a key belongs to: the new one where that is known, else the old one. A key that both have, as after
+// backup and restore, is the old one's until the phase says otherwise.
+func (k *known) ofKey(id string) kmsmigrate.Side {
+	if k.isKey(kmsmigrate.SideNew, id) && !k.isKey(kmsmigrate.SideOld, id) {
+		return kmsmigrate.SideNew
+	}
+	return kmsmigrate.SideOld
+}
+
+// ofVersion returns the side that a key version belongs to, or SideUnknown.
+func (k *known) ofVersion(version string) kmsmigrate.Side {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if s, ok := k.versions[version]; ok {
+		return s
+	}
+	if id, ok := kmsmigrate.KeyOfVersion(version); ok {
+		for _, s := range []kmsmigrate.Side{kmsmigrate.SideNew, kmsmigrate.SideOld} {
+			if k.keys[s][id] {
+				return s
+			}
+		}
+	}
+	return kmsmigrate.SideUnknown
+}
+
+// ofAnswer returns the side of the key that an answer names, given who answered.
+func (k *known) ofAnswer(keyID string, asked kmsmigrate.Side) kmsmigrate.Side {
+	isNew, isOld := k.isKey(kmsmigrate.SideNew, keyID), k.isKey(kmsmigrate.SideOld, keyID)
+	switch {
+	case isNew && isOld:
+		return asked
+	case isNew:
+		return kmsmigrate.SideNew
+	case isOld || k.samePlace:
+		return kmsmigrate.SideOld
+	default:
+		return asked
+	}
+}
+
+// learn records what an answer of a side said: that keyID is its, and what version the key's ciphertext begins with.
+func (k *known) learn(s kmsmigrate.Side, keyID, version string, wrote bool) {
+	k.mu.RLock()
+	done := k.versions[version] == s && k.keys[s][bareName(keyID)] && (!wrote || s != kmsmigrate.SideOld || k.primary[bareName(keyID)] == version)
+	k.mu.RUnlock()
+	if done {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.samePlace && s == kmsmigrate.SideOld && len(k.pending) > 0 {
+		return // it may be a new key whose alias nobody has asked about yet
+	}
+	if version != "" && len(k.versions) < mostKnown {
+		k.versions[version] = s
+	}
+	if len(k.keys[s]) < mostKnown {
+		k.keys[s][bareName(keyID)] = true
+		if wrote && s == kmsmigrate.SideOld {
+			k.primary[bareName(keyID)] = version
+		}
+	}
+}
+
+// unresolved returns the aliases of new keys whose ids must be known, for both sides open everything.
+func (k *known) unresolved() []string {
+	if !k.samePlace {
+		return nil
+	}
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.pending
+}
+
+// resolved records that an alias of the new side names keyID.
+func (k *known) resolved(alias, keyID string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.keys[kmsmigrate.SideNew][keyID] = true
+	k.pending = slices.DeleteFunc(slices.Clone(k.pending), func(name string) bool { return name == alias })
+}
+
+// before returns what the old side called a key, and the version that it last encrypted with, as far as known.
+func (k *known) before(askedID, newID string) (keyID, version string) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	keyID = bareName(askedID)
+	if keyID == "" || k.keys[kmsmigrate.SideNew][keyID] {
+		keyID = k.former[bareName(newID)]
+	}
+	if isAlias(keyID) {
+		return "", ""
+	}
+	return keyID, k.primary[keyID]
+}

@@ -1,0 +1,200 @@
+package shim
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+	"github.com/keyhaul/keyhaul/kmsmigrate/verify"
+)
+
+// reEncrypt has the service do it where source and destination are behind one shared gateway. Otherwise it is a Decrypt and an Encrypt; the
+// plaintext is then in this process for a moment. As the service's, the answer names the key that decrypted.
+func (r *router) reEncrypt(ctx context.Context, phase kmsmigrate.Phase, p params) *answer {
+	to, id, refused := r.place(phase.Writes(), p["DestinationKeyId"])
+	if refused != nil {
+		return refused
+	}
+	asymmetric := p["SourceEncryptionAlgorithm"] != ""
+	from := r.known.ofVersion(blobVersion(p["CiphertextBlob"]))
+	if asymmetric {
+		from = r.known.ofKey(p["SourceKeyId"])
+	}
+	if r.sides[to] != nil && !r.sides[to].instance && (phase == kmsmigrate.OldOnly || from == to || r.known.samePlace && phase != kmsmigrate.NewOnly) {
+		a := r.send(ctx, to, false, "ReEncrypt", p.with("DestinationKeyId", id))
+		return explainContext(explainContext(a, p, "SourceEncryptionContext"), p, "DestinationEncryptionContext")
+	}
+	var source *answer
+	if asymmetric {
+		source = r.asymmetricDecrypt(ctx, phase, params{"KeyId": p["SourceKeyId"], "KeyVersionId": p["SourceKeyVersionId"], "Algorithm": p["SourceEncryptionAlgorithm"], "CiphertextBlob": p["CiphertextBlob"]})
+	} else {
+		source, _ = r.opened(ctx, phase, "Decrypt", params{"CiphertextBlob": p["CiphertextBlob"], "EncryptionContext": p["SourceEncryptionContext"]})
+		source = explainContext(source, params{"SourceEncryptionContext": p["SourceEncryptionContext"]}, "SourceEncryptionContext")
+	}
+	if !source.ok() {
+		return source
+	}
+	plaintext := source.text("Plaintext")
+	if asymmetric {
+		raw, err := base64.StdEncoding.DecodeString(plaintext)
+		if err != nil || !utf8.Valid(raw) {
+			return failed(http.StatusBadRequest, "UnsupportedOperation", "This action is not supported: between two sides ReEncrypt carries text, and what the asymmetric ciphertext holds is none.")
+		}
+		plaintext = string(raw)
+	}
+	a := r.write(ctx, to, "Encrypt", params{"KeyId": id, "Plaintext": plaintext, "EncryptionContext": p["DestinationEncryptionContext"], "DryRun": p["DryRun"]})
+	if !a.ok() {
+		return explainContext(a, params{"DestinationEncryptionContext": p["DestinationEncryptionContext"]}, "DestinationEncryptionContext")
+	}
+	a.set(map[string]any{"KeyId": source.text("KeyId"), "KeyVersionId": source.text("KeyVersionId")})
+	return a
+}
+
+// asymmetricDecrypt goes to the side that owns the key that is named. Its ciphertext names no key, so an application that goes on naming the
+// old one has the new one tried where the old one does not open it: padding tells.
+func (r *router) asymmetricDecrypt(ctx context.Context, phase kmsmigrate.Phase, p params) *answer {
+	const action = "AsymmetricDecrypt"
+	if r.known.ofKey(p["KeyId"]) == kmsmigrate.SideNew && r.sides[kmsmigrate.SideNew] != nil || phase == kmsmigrate.OldOnly {
+		s := kmsmigrate.SideNew
+		if phase == kmsmigrate.OldOnly && r.known.ofKey(p["KeyId"]) != kmsmigrate.SideNew {
+			s = kmsmigrate.SideOld
+		}
+		return r.send(ctx, s, false, action, p)
+	}
+	var old *answer
+	if phase.Reads(kmsmigrate.SideOld) {
+		old = r.send(ctx, kmsmigrate.SideOld, false, action, p)
+		if old.ok() || !r.sides[kmsmigrate.SideOld].data.foreign[old.text("Code")] {
+			return old
+		}
+	}
+	_, id, refused := r.place(kmsmigrate.SideNew, p["KeyId"])
+	if refused == nil {
+		p, refused = r.withVersion(p.with("KeyId", id), id)
+	}
+	switch {
+	case refused != nil && old != nil:
+		return old
+	case refused != nil:
+		return refused
+	}
+	a := r.oldNames(r.send(ctx, kmsmigrate.SideNew, false, action, p), kmsmigrate.SideNew, p["KeyId"])
+	if !a.ok() && old != nil && r.sides[kmsmigrate.SideNew].data.foreign[a.text("Code")] {
+		return neither(old, a)
+	}
+	return a
+}
+
+// verify answers from the retained public keys, without a call, and otherwise asks the side that owns the key. Once signing has moved, an
+// application that goes on naming the old key has the new one's signatures verified, too.
+func (r *router) verify(ctx context.Context, p params) *answer {
+	a := r.verifyWith(ctx, r.known.ofKey(p["KeyId"]), p)
+	if !a.ok() && a.side != "local" && a.text("Code") != "Forbidden.KeyNotFound" {
+		return a
+	}
+	if valid, _ := a.fields["Value"].(bool); valid || r.signing.Current().Writes() == kmsmigrate.SideOld || r.known.ofKey(p["KeyId"]) == kmsmigrate.SideNew {
+		return a
+	}
+	_, id, refused := r.place(kmsmigrate.SideNew, p["KeyId"])
+	if refused != nil {
+		return a
+	}
+	next, refused := r.withVersion(p.with("KeyId", id), id)
+	if refused != nil {
+		return a
+	}
+	if b := r.verifyWith(ctx, kmsmigrate.SideNew, next); b.ok() {
+		if valid, _ := b.fields["Value"].(bool); valid || !a.ok() {
+			return r.oldNames(b, kmsmigrate.SideNew, p["KeyId"])
+		}
+	}
+	return a
+}
+
+// verifyWith verifies under one key.
+func (r *router) verifyWith(ctx context.Context, s kmsmigrate.Side, p params) *answer {
+	if r.retained != nil {
+		digest, bad := base64.StdEncoding.DecodeString(p["Digest"])
+		signature, badValue := base64.StdEncoding.DecodeString(p["Value"])
+		if bad != nil || badValue != nil {
+			return failed(http.StatusBadRequest, "InvalidParameter", `The specified parameter "Digest" or "Value" is not valid: it is not base64.`)
+		}
+		err := verify.Signature(ctx, r.retained, verify.Request{
+			KeyID: bareName(p["KeyId"]), VersionID: p["KeyVersionId"], Algorithm: verify.Algorithm(p["Algorithm"]), Digest: digest, Signature: signature,
+		})
+		switch {
+		case err == nil || errors.Is(err, verify.ErrBadSignature):
+			r.stats.local.Add(1)
+			return answered(map[string]any{"KeyId": bareName(p["KeyId"]), "KeyVersionId": p["KeyVersionId"], "Value": err == nil})
+		case errors.Is(err, verify.ErrInvalid):
+			return failed(http.StatusBadRequest, "InvalidParameter", "The signature cannot be verified with the retained public key: "+strings.TrimSuffix(strings.TrimPrefix(err.Error(), "verify: "), ": "+verify.ErrInvalid.Error())+".")
+		case !errors.Is(err, verify.ErrUnknownKey):
+			return failed(http.StatusInternalServerError, "InternalFailure", "The store of retained public keys fails, or has another key than was pinned.")
+		}
+	}
+	if s == kmsmigrate.SideOld && !r.phase.Current().Reads(s) {
+		return failed(http.StatusNotFound, "Forbidden.KeyNotFound", "The specified Key is not found: it is the old side's, which is not asked any more, and its public key is not among the shim's Retained ones.")
+	}
+	return r.send(ctx, s, false, "AsymmetricVerify", p)
+}
+
+// publicKey answers with a retained key, or asks the side that owns it.
+func (r *router) publicKey(ctx context.Context, p params) *answer {
+	if r.retained != nil {
+		kept, err := r.retained.Find(ctx, bareName(p["KeyId"]), p["KeyVersionId"])
+		if err == nil {
+			_, err = kept.Parse()
+		}
+		switch {
+		case err == nil:
+			r.stats.local.Add(1)
+			return answered(map[string]any{"KeyId": kept.KeyID, "KeyVersionId": kept.VersionID, "PublicKey": kept.PublicKey})
+		case !errors.Is(err, verify.ErrUnknownKey):
+			return failed(http.StatusInternalServerError, "InternalFailure", "The store of retained public keys fails, or has another key than was pinned.")
+		}
+	}
+	return r.send(ctx, r.known.ofKey(p["KeyId"]), false, "GetPublicKey", p)
+}
+
+// control sends an operation that manages something to the side that owns it.
+func (r *router) control(ctx context.Context, phase kmsmigrate.Phase, action string, p params) *answer {
+	if p["SecretName"] != "" {
+		return r.send(ctx, r.secretSide(phase, p["SecretName"]), true, action, p)
+	}
+	for _, name := range []string{"KeyId", "AliasName", "ProtectedResourceArn", "ResourceId.1", "EncryptionKeyId"} {
+		if id := p[name]; id != "" {
+			s := r.known.ofKey(id)
+			if r.sides[s] == nil && s == kmsmigrate.SideNew {
+				s = kmsmigrate.SideOld
+			}
+			return r.send(ctx, s, true, action, p)
+		}
+	}
+	s := r.others
+	if s == kmsmigrate.SideUnknown {
+		s = kmsmigrate.SideOld
+		if r.sides[s] == nil {
+			s = kmsmigrate.SideNew
+		}
+	}
+	return r.send(ctx, s, true, action, p)
+}
+
+// isContext reports whether text is an object of strings in JSON.
+func isContext(text string) bool {
+	var pairs map[string]*string
+	if json.Unmarshal([]byte(text), &pairs) != nil || pairs == nil {
+		return false
+	}
+	for _, value := range pairs {
+		if value == nil {
+			return false
+		}
+	}
+	return true
+}

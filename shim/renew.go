@@ -1,0 +1,92 @@
+package shim
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+)
+
+// renewer makes new ciphertext of what was read from the old side, for Config.OnStale. It works beside the calls that
+// applications wait for: a read is never slower for it, nor fails.
+type renewer struct {
+	router *router
+	tell   func(old, renewed string)
+	slots  chan struct{}
+	ctx    context.Context
+	cancel context.CancelFunc
+	mu     sync.Mutex // guards closed, so that none starts after close began to wait
+	closed bool
+	wait   sync.WaitGroup
+}
+
+const (
+	renewals    = 8 // at once; what comes while all are busy is left for the next read
+	renewalTime = 30 * time.Second
+)
+
+func newRenewer(r *router, tell func(old, renewed string)) *renewer {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &renewer{router: r, tell: tell, slots: make(chan struct{}, renewals), ctx: ctx, cancel: cancel}
+}
+
+func (w *renewer) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.cancel()
+	w.wait.Wait()
+}
+
+// offer starts a renewal if there is somebody to tell and a slot is free.
+func (w *renewer) offer(p params, opened *answer) {
+	if w.tell == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	select {
+	case w.slots <- struct{}{}:
+	default:
+		w.router.stats.dropped.Add(1)
+		return
+	}
+	old, context, keyID, plaintext := p["CiphertextBlob"], p["EncryptionContext"], opened.text("KeyId"), opened.text("Plaintext")
+	w.wait.Add(1)
+	go func() {
+		defer w.wait.Done()
+		defer func() { <-w.slots }()
+		if blob := w.renew(context, keyID, plaintext); blob != "" {
+			w.router.stats.renewed.Add(1)
+			w.tell(old, blob)
+		} else {
+			w.router.stats.failed.Add(1)
+		}
+	}()
+}
+
+// renew encrypts with the new key and has it open the result: nothing is handed out that was not seen to open. It returns "" where that fails;
+// the ciphertext then stays the old side's until it is read again.
+func (w *renewer) renew(encryptionContext, keyID, plaintext string) string {
+	ctx, cancel := context.WithTimeout(w.ctx, renewalTime)
+	defer cancel()
+	_, id, refused := w.router.place(kmsmigrate.SideNew, keyID)
+	if refused != nil {
+		return ""
+	}
+	made := w.router.send(ctx, kmsmigrate.SideNew, false, "Encrypt", params{"KeyId": id, "Plaintext": plaintext, "EncryptionContext": encryptionContext})
+	if !made.ok() {
+		return ""
+	}
+	blob := made.text("CiphertextBlob")
+	back := w.router.send(ctx, kmsmigrate.SideNew, false, "Decrypt", params{"CiphertextBlob": blob, "EncryptionContext": encryptionContext})
+	if !back.ok() || back.text("Plaintext") != plaintext || back.text("KeyId") != made.text("KeyId") {
+		return ""
+	}
+	w.router.known.learn(kmsmigrate.SideNew, made.text("KeyId"), made.text("KeyVersionId"), true)
+	return blob
+}

@@ -1,0 +1,32 @@
+package shim
+
+import (
+	"sync/atomic"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+)
+
+// Stats counts what a shim did since it was made.
+type Stats struct {
+	Old, New      int64 // calls to each side
+	Local         int64 // signatures verified and public keys returned without a call
+	Stale         int64 // reads in phase Rewrite that the old side answered
+	Renewed       int64 // new ciphertext handed to OnStale
+	RenewFailed   int64 // ciphertext of which none could be made
+	RenewDropped  int64 // ciphertext that came while all renewals were busy
+	AnsweredOldID int64 // answers of the new side that carry an old key's ids, by AnswerOldIDs
+}
+
+type counters struct {
+	calls                                          [3]atomic.Int64
+	local, stale, renewed, failed, dropped, oldIDs atomic.Int64
+}
+
+func (c *counters) count(s kmsmigrate.Side) { c.calls[s].Add(1) }
+
+func (c *counters) stats() Stats {
+	return Stats{
+		Old: c.calls[kmsmigrate.SideOld].Load(), New: c.calls[kmsmigrate.SideNew].Load(), Local: c.local.Load(), Stale: c.stale.Load(),
+		Renewed: c.renewed.Load(), RenewFailed: c.failed.Load(), RenewDropped: c.dropped.Load(), AnsweredOldID: c.oldIDs.Load(),
+	}
+}
