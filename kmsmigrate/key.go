@@ -2,6 +2,7 @@ package kmsmigrate
 
 import (
 	"context"
+	"fmt"
 	"strings"
 )
 
@@ -52,6 +53,17 @@ func (o Ownership) String() string {
 // MarshalText returns what String returns.
 func (o Ownership) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
+// UnmarshalText reads what MarshalText returns, so that a census can be kept as JSON.
+func (o *Ownership) UnmarshalText(text []byte) error {
+	for _, known := range []Ownership{Unknown, Mine, Foreign} {
+		if string(text) == known.String() {
+			*o = known
+			return nil
+		}
+	}
+	return fmt.Errorf("kmsmigrate: unknown ownership %q: %w", text, ErrInvalid)
+}
+
 // Side is one of the two ends of a migration.
 type Side uint8
 
@@ -76,6 +88,17 @@ func (s Side) String() string {
 
 // MarshalText returns what String returns.
 func (s Side) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText returns.
+func (s *Side) UnmarshalText(text []byte) error {
+	for _, known := range []Side{SideUnknown, SideOld, SideNew} {
+		if string(text) == known.String() {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("kmsmigrate: unknown side %q: %w", text, ErrInvalid)
+}
 
 // KeyRef names one version of one key at one endpoint. It is comparable. What cannot be known is empty: a blob alone
 // tells only the version. The key id alone is not an identity, because Alibaba's same-region migration tool and its

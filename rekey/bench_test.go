@@ -63,6 +63,6 @@ func TestMemoryOfASweepDoesNotGrowWithItsRecords(t *testing.T) {
 		return most
 	}
 	peak(2000) // whatever is allocated once
-	small, large := peak(10_000), peak(300_000)
+	small, large := peak(10_000), peak(100_000)
 	require.Less(t, large, small+1<<20)
 }

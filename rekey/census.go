@@ -3,7 +3,6 @@ package rekey
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -16,39 +15,55 @@ import (
 //
 // It is Complete only with a nil error. What was counted until an error is returned with it.
 func TakeCensus(ctx context.Context, codec Codec, store Scanner) (kmsmigrate.Census, error) {
-	census := kmsmigrate.Census{Started: time.Now()}
-	if codec == nil || store == nil {
-		return census, fmt.Errorf("rekey: a census needs a Codec and a Scanner: %w", kmsmigrate.ErrInvalid)
+	report, err := TakeCensusWith(ctx, codec, store, CensusOptions{})
+	return report.Census, err
+}
+
+// tally is a census in the making.
+type tally struct {
+	census kmsmigrate.Census
+	held   map[kmsmigrate.Count]int64
+}
+
+func newTally(started time.Time) *tally {
+	return &tally{census: kmsmigrate.Census{Started: started}, held: map[kmsmigrate.Count]int64{}}
+}
+
+// resumed goes on with a census that broke off.
+func resumed(c kmsmigrate.Census) *tally {
+	t := &tally{census: c, held: map[kmsmigrate.Count]int64{}}
+	for _, count := range c.Counts {
+		n := count.Records
+		count.Records = 0
+		t.held[count] += n
 	}
-	held := map[kmsmigrate.Count]int64{}
-	err := contained(func() error {
-		for rec, err := range store.Scan(ctx, Range{}) {
-			switch {
-			case err != nil:
-				return err
-			case len(rec.Value) == 0:
-				continue
-			}
-			census.Records++
-			if info, err := codec.Inspect(rec.Value); err == nil && len(info.Copies) > 0 {
-				held[standing(info)]++
-			} else {
-				census.Unreadable++
-			}
-		}
-		return ctx.Err()
-	})
-	census.Ended = time.Now()
-	for count, n := range held {
+	return t
+}
+
+// add counts a record and returns the side that it stands on.
+func (t *tally) add(codec Codec, rec Record) kmsmigrate.Side {
+	t.census.Records++
+	info, err := codec.Inspect(rec.Value)
+	if err != nil || len(info.Copies) == 0 {
+		t.census.Unreadable++
+		return kmsmigrate.SideUnknown
+	}
+	count := standing(info)
+	t.held[count]++
+	return count.Side
+}
+
+// end returns the census so far.
+func (t *tally) end(complete bool) kmsmigrate.Census {
+	c := t.census
+	c.Ended, c.Complete = time.Now(), complete
+	c.Counts = make([]kmsmigrate.Count, 0, len(t.held))
+	for count, n := range t.held {
 		count.Records = n
-		census.Counts = append(census.Counts, count)
+		c.Counts = append(c.Counts, count)
 	}
-	slices.SortFunc(census.Counts, compareCounts)
-	if err != nil {
-		return census, fmt.Errorf("rekey: the census stopped after %d records: %w", census.Records, err)
-	}
-	census.Complete = true
-	return census, nil
+	slices.SortFunc(c.Counts, compareCounts)
+	return c
 }
 
 // standing returns the copy that a record is counted under: of the new side, else the old, else whichever comes first.

@@ -1,6 +1,7 @@
 package rekey_test
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -92,4 +93,73 @@ func TestBase64TextIsAValueToo(t *testing.T) {
 	}
 	_, err = codec.Open(t.Context(), []byte("not base64!"), nil)
 	require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
+}
+
+func TestACensusGoesOnWhereItBrokeOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill(t, 100)
+	book := new(rekey.MemoryNotebook)
+	by := func(rec rekey.Record) string { return rec.ID[len(rec.ID)-1:] }
+	o := rekey.CensusOptions{Notebook: book, Name: "x", By: by}
+	var first rekey.CensusReport
+	for n := range 5 {
+		b := &brittle{Memory: w.store, every: 23}
+		report, err := rekey.TakeCensusWith(t.Context(), w.client, b, o)
+		if n == 0 {
+			first = report
+		}
+		if n < 4 {
+			require.Error(t, err)
+			require.False(t, report.Complete)
+			require.EqualValues(t, 23*(n+1), report.Records)
+			continue
+		}
+		require.NoError(t, err)
+		require.True(t, report.Complete)
+		require.EqualValues(t, 100, report.Records)
+		require.EqualValues(t, 100, report.Held(kmsmigrate.SideOld))
+		require.Len(t, report.Counts, 1)
+		require.True(t, first.Started.Equal(report.Started), "it is as old as its first record")
+		require.Len(t, report.Classes, 10)
+		for _, class := range report.Classes {
+			require.EqualValues(t, 10, class.Records)
+		}
+	}
+	report, err := rekey.TakeCensusWith(t.Context(), w.client, w.store, o)
+	require.NoError(t, err)
+	require.EqualValues(t, 100, report.Records, "a new one starts anew")
+	require.False(t, first.Started.Equal(report.Started))
+}
+
+func TestASampleTellsTheShareAndItsMargin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill(t, 1000)
+	for i := range 1000 {
+		if i%4 == 0 {
+			value, err := w.new.Encrypt(t.Context(), secret(i), nil)
+			require.NoError(t, err)
+			w.store.Put(rekey.Record{ID: idOf(i), Value: value})
+		}
+	}
+	report, err := rekey.TakeCensusWith(t.Context(), w.client, splitting{w.store}, rekey.CensusOptions{Sample: 200})
+	require.NoError(t, err)
+	require.False(t, report.Complete)
+	require.Error(t, report.Clear(kmsmigrate.SideOld))
+	require.EqualValues(t, 200, report.Records)
+	require.InDelta(t, 0.75, report.Sample.OldShare, 0.1)
+	require.Less(t, report.Sample.Margin, 0.35)
+}
+
+func TestACensusIsWrittenForPeople(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fill(t, 3)
+	w.store.Put(rekey.Record{ID: "x", Value: []byte(kmsmigrate.EncodeBlob(make([]byte, 100)))})
+	var b bytes.Buffer
+	require.NoError(t, rekey.WriteCensus(&b, w.census(t)))
+	require.Contains(t, b.String(), "old")
+	require.Contains(t, b.String(), w.old.Ref().KeyID)
+	require.Regexp(t, `all, complete +4`, b.String())
 }
