@@ -63,7 +63,7 @@ func (a *assessor) place(p *placeIndex, verdicts []Verdict) {
 
 // tally counts what a place moves.
 type tally struct {
-	toolKeys, toolSecrets, keyVersions, secrets, left, fresh int
+	toolKeys, toolSecrets, keyVersions, secrets, left, fresh, asItIs int
 }
 
 func (t tally) moving() int { return t.keyVersions + t.secrets }
@@ -75,11 +75,13 @@ func counts(verdicts []Verdict) tally {
 		switch {
 		case v.Path == PathTool && key:
 			t.toolKeys++
+			t.asItIs++
 			t.keyVersions += v.Versions
 		case v.Path == PathTool:
 			t.toolSecrets++
 			t.secrets++
 		case v.Path.copiesMaterial() && key:
+			t.asItIs++
 			t.keyVersions += v.Versions
 		case moves(v.Path) && key:
 			t.keyVersions++ // the new key begins with one version

@@ -238,14 +238,14 @@ func (b *builder) tool() string {
 		}
 	}
 	batchOf := map[string]string{}
-	for n, part := range slices.Collect(slices.Chunk(g.keys, batch)) {
+	for n, part := range b.batches(g.keys) {
 		last = b.numbered("tool-keys", fmt.Sprintf("%04d", n+1), refs(part), last)
 		b.carry(last)
 		for _, k := range part {
 			batchOf[k.ID] = last
 		}
 	}
-	for n, part := range slices.Collect(slices.Chunk(g.secrets, batch)) {
+	for n, part := range b.batches(g.secrets) {
 		after := []string{last}
 		for _, s := range part {
 			after = append(after, batchOf[s.Key])
@@ -268,6 +268,36 @@ func (b *builder) tool() string {
 		last = b.add("terraform", nil, last)
 	}
 	return b.add("freeze-end", nil, last)
+}
+
+// batches cuts what the tool takes. What is blocked comes last, in batches of its own: one blocked key must not hold back 49 others.
+func (b *builder) batches(list []*Verdict) [][]*Verdict {
+	var free, stuck []*Verdict
+	for _, v := range list {
+		if len(unsettled(v.Blockers)) > 0 {
+			stuck = append(stuck, v)
+		} else {
+			free = append(free, v)
+		}
+	}
+	return append(slices.Collect(slices.Chunk(free, batch)), slices.Collect(slices.Chunk(stuck, batch))...)
+}
+
+// settles are the kinds of steps that settle a blocker, so that later steps need not wait for another assessment.
+var settles = map[string]string{
+	"key.rotation-on": "rotation-off", "secret.rotation-on": "rotation-off", "border.approval": "approve-border", "secret.border": "approve-border",
+	"code.version-ids": "code-findings",
+}
+
+// unsettled leaves out the blockers that a step of the plan settles.
+func unsettled(list []Finding) []Finding {
+	var out []Finding
+	for _, f := range list {
+		if settles[f.Rule] == "" {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // restore adds backup, restore, comparison and cut-over. It returns the comparison and the cut-over.
@@ -478,7 +508,7 @@ func (b *builder) carry(id string) {
 	s := b.step(id)
 	for _, r := range s.Resources {
 		_, name, _ := strings.Cut(r, ":")
-		s.Blockers = append(s.Blockers, about(b.blocks[r], name)...)
+		s.Blockers = append(s.Blockers, about(unsettled(b.blocks[r]), name)...)
 	}
 }
 

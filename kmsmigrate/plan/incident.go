@@ -124,4 +124,9 @@ var incidents = []Incident{
 		"look at the column's length and the database's strict mode",
 		Text{"Finds the column that is too short before anything was written. Widen it.", "在写入前发现过短的列；请加宽该列。"},
 		Text{"A schema change. Nothing was lost.", "一次表结构变更；无数据丢失。"}},
+	{"ErrNoDataKey",
+		Text{"A record names a data key that the shared key table does not have: the table lags behind, or was restored from an older backup than the records.", "记录引用的数据密钥不在共享密钥表中：密钥表滞后，或其备份早于记录。"},
+		"look for the data key's id in the primary and in backups of the key table",
+		Text{"Finds the row. A data key that is in no copy of the table is lost, and with it its records: never prune the table before a census.", "查找该行；任何副本中都不存在的数据密钥即已丢失，其记录也随之丢失：普查前切勿清理密钥表。"},
+		Text{"Replica: seconds. Restore: as long as one row takes.", "副本延迟：数秒；从备份恢复：恢复一行所需时间。"}},
 }
