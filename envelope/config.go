@@ -37,6 +37,15 @@ type Config struct {
 	// bytes then is below 2⁻⁶⁵. A single longer record is still sealed, with a key of its own.
 	MaxBytes int64
 
+	// Table holds the data keys of what Seal writes in the own format: records then name their data key instead of carrying
+	// wrapped copies, and moving all of them to another KMS key is to renew the entries of the table. Nil means that
+	// records carry their own. See KeyTable.
+	Table KeyTable
+	// TableContext is the encryption context that data keys in Table are wrapped under, whatever the records' own is.
+	TableContext kmsmigrate.EncryptionContext
+	// SealAge is how long Seal uses a data key. Zero means MaxAge, or a day with a Table, which gets an entry for each.
+	SealAge time.Duration
+
 	// WrapBoth has Seal and Renew wrap data keys for both sides from ReadBoth to Rewrite, so that a record opens through
 	// whichever is up. Such a record counts as new. The phase's own side must answer; a record that the other could not
 	// wrap for has one copy, and Stats counts it. It needs the own format or a Layout that is a [MultiCopier].
@@ -66,7 +75,10 @@ type Envelope struct {
 	maxMessages int64
 	maxBytes    int64
 	wrapBoth    bool
-	failovers   *rate.Limiter
+
+	table        KeyTable
+	tableContext kmsmigrate.EncryptionContext
+	failovers    *rate.Limiter
 
 	seed     maphash.Seed
 	phase    atomic.Uint32 // the one that the caches were last used in
@@ -83,15 +95,18 @@ func New(cfg Config) (*Envelope, error) {
 		return nil, invalid("Config.Keys is nil")
 	}
 	e := &Envelope{
-		keys:        cfg.Keys,
-		layout:      cfg.Layout,
-		suite:       cfg.Suite,
-		wrapBoth:    cfg.WrapBoth,
-		failovers:   rate.NewLimiter(rate.Limit(cfg.FailoversPerSecond), int(math.Ceil(cfg.FailoversPerSecond))),
-		seed:        maphash.MakeSeed(),
-		fresh:       cfg.FreshKeys || cfg.MaxAge < 0,
-		maxMessages: cfg.MaxMessages,
-		maxBytes:    cfg.MaxBytes,
+		keys:     cfg.Keys,
+		layout:   cfg.Layout,
+		suite:    cfg.Suite,
+		wrapBoth: cfg.WrapBoth,
+
+		table:        cfg.Table,
+		tableContext: cfg.TableContext.Clone(),
+		failovers:    rate.NewLimiter(rate.Limit(cfg.FailoversPerSecond), int(math.Ceil(cfg.FailoversPerSecond))),
+		seed:         maphash.MakeSeed(),
+		fresh:        cfg.FreshKeys || cfg.MaxAge < 0,
+		maxMessages:  cfg.MaxMessages,
+		maxBytes:     cfg.MaxBytes,
 	}
 	if e.suite == 0 {
 		e.suite = AES256GCM
@@ -115,6 +130,10 @@ func New(cfg Config) (*Envelope, error) {
 		return nil, invalid("Config.FailoversPerSecond is not a number from 0 to 1e9")
 	case cfg.WrapBoth && !holdsCopies(cfg.Layout):
 		return nil, invalid("Config.WrapBoth needs a format with room for several wrapped copies, and the layout has none")
+	case cfg.Table != nil && cfg.Layout != nil:
+		return nil, invalid("Config.Table is for the own format, and Config.Layout is another")
+	case cfg.SealAge < 0:
+		return nil, invalid("Config.SealAge is negative")
 	case cfg.Timeout < 0:
 		return nil, invalid("Config.Timeout is negative")
 	}
@@ -158,7 +177,14 @@ func (e *Envelope) makeCaches(cfg Config) (err error) {
 	if e.opening, err = newCache[*openingKey](entries, age, timeout); err != nil {
 		return err
 	}
-	if e.sealing, err = newCache[*sealingKey](entries, age, timeout); err != nil {
+	sealAge := age
+	switch {
+	case cfg.SealAge > 0:
+		sealAge = cfg.SealAge
+	case cfg.Table != nil:
+		sealAge = 24 * time.Hour
+	}
+	if e.sealing, err = newCache[*sealingKey](entries, sealAge, timeout); err != nil {
 		return err
 	}
 	e.renewals, err = newCache[*renewal](entries, age, timeout)

@@ -17,6 +17,8 @@ const (
 	forLayoutOpening
 	forSealing
 	forRenewal
+	forTable
+	forMoving
 )
 
 // identify appends an identity: its purpose, a number (suite or phase), the encryption context and the wrapped bytes. The

@@ -28,7 +28,8 @@ const (
 type header struct {
 	suite      Suite
 	commitment []byte
-	copies     int
+	copies     int    // 0: the data key's copies are in a table
+	id         []byte // of the data key in that table
 	list       []byte // the copies, each after its 2-byte length
 	nonce      []byte
 	payload    []byte // encrypted bytes and tag
@@ -65,6 +66,13 @@ func parseHead(name string, record []byte) (h header, at int, err error) {
 	}
 	h.commitment = record[6:fixedSize]
 	h.copies = int(record[countAt])
+	if h.copies == 0 && name == ownName {
+		if len(record) < copiesAt+keyIDSize {
+			return h, 0, badFormat(name, len(record), "want the 16-byte id of a data key, the record ends")
+		}
+		h.id = record[copiesAt : copiesAt+keyIDSize]
+		return h, copiesAt + keyIDSize, nil
+	}
 	if h.copies == 0 || h.copies > MaxCopies {
 		return h, 0, badFormat(name, countAt, "want 1 to %d wrapped copies", MaxCopies)
 	}

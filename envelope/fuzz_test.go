@@ -29,8 +29,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(magic))
 	f.Fuzz(func(t *testing.T, record []byte) {
 		h, err := parse(record)
-		if err != nil {
-			return
+		if err != nil || h.copies == 0 {
+			return // a record whose data key is in a table has none to re-wrap
 		}
 		if len(h.each()) != h.copies || !bytes.Equal(h.each()[0], h.first()) {
 			t.Fatal("copies do not add up")

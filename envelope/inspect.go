@@ -5,7 +5,17 @@ import "github.com/keyhaul/keyhaul/kmsmigrate"
 // Inspect tells from a record's header which keys its data key is wrapped by, without a call to the KMS. Copies of one
 // Group are renewed together, with the same KMS calls. Of a stream it takes the header, with or without what follows. It
 // fails with [ErrFormat].
+//
+// A record whose data key is in a KeyTable needs nothing of the old side itself, so it counts as the new side's, under the
+// layout "keyhaul table" and with no key: whose its data key is, a census of the table says. Take both.
 func (e *Envelope) Inspect(record []byte) (kmsmigrate.Info, error) {
+	if err, ok := inTable(record); ok {
+		if err != nil {
+			return kmsmigrate.Info{}, err
+		}
+		in := kmsmigrate.Copy{Side: kmsmigrate.SideNew, Owned: kmsmigrate.Mine, Group: group(record[copiesAt : copiesAt+keyIDSize])}
+		return kmsmigrate.Info{Layout: "keyhaul table", Copies: []kmsmigrate.Copy{in}}, nil
+	}
 	l, h, err := e.headers(record)
 	if err != nil {
 		return kmsmigrate.Info{}, err

@@ -33,6 +33,9 @@ func (e *Envelope) Open(ctx context.Context, record []byte, ec kmsmigrate.Encryp
 	}
 	var k *openingKey
 	fresh := false // a copy of the new side is there
+	if h.copies == 0 {
+		return e.openFromTable(ctx, p, record, h, ec)
+	}
 	if h.copies == 1 {
 		k, err = e.unwrap(ctx, p, forOpening, h.suite, h.first(), ec)
 	} else {

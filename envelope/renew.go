@@ -23,12 +23,21 @@ type renewal struct {
 // there is nothing to do, as for every record that has a copy of the new side.
 //
 // It works in phase Rewrite only, and fails as Client.Renew does: with kmsmigrate.ErrPhase before, and ErrRetired after.
+// With a Config.Table, records of the own format are moved into it, for good: their data key's copies go to the table, and
+// Renew finds nothing to do for them from then on. The entries of the table are records, and are renewed as such.
+//
 // Wrapped copies of the old side are replaced by one of the new, or, with Config.WrapBoth, joined by it; copies of keys
 // that are not configured stay.
 func (e *Envelope) Renew(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.Renewed, error) {
 	p, err := e.begin(ctx)
 	if err != nil {
 		return kmsmigrate.Renewed{}, err
+	}
+	if err, ok := inTable(record); ok {
+		return kmsmigrate.Renewed{}, err
+	}
+	if e.table != nil && p.Rewrites() && isOwn(record) {
+		return e.moveToTable(ctx, p, record, ec)
 	}
 	l, h, err := e.headers(record)
 	if err != nil {

@@ -21,6 +21,12 @@ func (e *Envelope) Rewrap(ctx context.Context, record []byte, ec kmsmigrate.Encr
 	if err != nil {
 		return nil, err
 	}
+	if err, ok := inTable(record); ok {
+		if err == nil {
+			err = invalid("the record's data key is in a KeyTable: re-wrap its entry there")
+		}
+		return nil, err
+	}
 	l, h, err := e.headers(record)
 	if err != nil {
 		return nil, err
@@ -124,6 +130,7 @@ func (e *Envelope) cold() *Envelope {
 	c := &Envelope{
 		keys: e.keys, layout: e.layout, layouts: slices.Clone(e.layouts), suite: e.suite, fresh: true,
 		maxMessages: e.maxMessages, maxBytes: e.maxBytes, wrapBoth: e.wrapBoth, failovers: e.failovers, seed: e.seed,
+		table: e.table, tableContext: e.tableContext,
 	}
 	// Without an age nothing can fail.
 	c.opening, _ = newCache[*openingKey](0, 0, e.opening.timeout)

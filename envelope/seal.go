@@ -22,8 +22,11 @@ func (e *Envelope) Seal(ctx context.Context, plaintext []byte, ec kmsmigrate.Enc
 	}
 	defer k.release()
 	e.counts.sealed.Add(1)
+	if e.table != nil {
+		return k.seal(plaintext, e.suite.bind(magic, k.prefix[6:fixedSize], ec)), nil
+	}
 	if e.layout == nil {
-		return k.seal(plaintext), nil
+		return k.seal(plaintext, k.bound), nil
 	}
 	record, err := e.layout.Seal(plaintext, k.layout, ec)
 	if err != nil {
@@ -33,17 +36,20 @@ func (e *Envelope) Seal(ctx context.Context, plaintext []byte, ec kmsmigrate.Enc
 }
 
 // seal writes a record of the own format: the header, a nonce, the payload.
-func (k *sealingKey) seal(plaintext []byte) []byte {
+func (k *sealingKey) seal(plaintext, bound []byte) []byte {
 	at := len(k.prefix)
 	record := make([]byte, at+nonceSize, at+nonceSize+len(plaintext)+tagSize)
 	copy(record, k.prefix)
 	nonce := record[at:]
 	rand.Read(nonce)
-	return k.aead.Seal(record, nonce, plaintext, k.bound)
+	return k.aead.Seal(record, nonce, plaintext, bound)
 }
 
 // sealingKey returns a data key that may seal plaintext, retained for the caller.
 func (e *Envelope) sealingKey(ctx context.Context, p kmsmigrate.Phase, plaintext []byte, ec kmsmigrate.EncryptionContext) (*sealingKey, error) {
+	if e.table != nil {
+		ec = e.tableContext
+	}
 	if e.fresh || !e.shares() {
 		return e.newKey(ctx, p, plaintext, ec)
 	}
@@ -83,6 +89,9 @@ func (e *Envelope) sealingKey(ctx context.Context, p kmsmigrate.Phase, plaintext
 // newKey makes a data key for what Seal writes.
 func (e *Envelope) newKey(ctx context.Context, p kmsmigrate.Phase, plaintext []byte, ec kmsmigrate.EncryptionContext) (*sealingKey, error) {
 	e.counts.dataKeys.Add(1)
+	if e.table != nil {
+		return e.newTableKey(ctx, p)
+	}
 	if e.layout == nil {
 		return e.newSealingKey(ctx, p, ec)
 	}
