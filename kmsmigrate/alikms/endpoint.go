@@ -37,6 +37,7 @@ type operation struct {
 	name    string // the action: "Encrypt"
 	key     string // the key id, as far as the call names one
 	decrypt bool   // the codes of the table mean ErrForeign
+	reveals bool   // its answers hold what must stay secret
 	once    bool   // not to be repeated unless it surely was not carried out: it creates something
 	// sign makes a fresh, signed request. It is called for every attempt: a signature holds a time and a nonce.
 	sign func(ctx context.Context) (*http.Request, error)
@@ -180,7 +181,7 @@ func (e *endpoint) send(ctx context.Context, op operation) (again bool, err erro
 
 // refused makes the error of an answer that is no success.
 func (e *endpoint) refused(op operation, got answer) (again bool, err error) {
-	said := op.secrets().redact(readReport(got.body))
+	said := op.secrets().redact(readReport(got.body), op.reveals || op.decrypt)
 	retryable, sentinel := class(said.code, got.status)
 	if op.decrypt && e.foreign[said.code] {
 		retryable, sentinel = false, kmsmigrate.ErrForeign

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -51,7 +52,7 @@ func DefaultForeignCodes() []string {
 
 // report is what a service's error answer says, in any of its formats, checked and redacted.
 type report struct {
-	code, message, requestID, hostID, recommend string
+	code, message, requestID, hostID string
 }
 
 // classes are the error codes by their beginning, in the order in which they are looked at (API reference, common error
@@ -214,6 +215,24 @@ func (s secrets) token(text string) string {
 	return s.show(text)
 }
 
-func (s secrets) redact(r report) report {
-	return report{code: s.token(r.code), requestID: s.token(r.requestID), message: s.show(r.message), hostID: s.show(r.hostID), recommend: ""}
+// documented matches the messages of the API reference. Of an operation whose answers are secret nobody knows, when it
+// fails, what must not be shown, so nothing else is.
+var documented = regexp.MustCompile(`^(` + strings.Join([]string{
+	`The parameter "[A-Za-z.]{1,40}" is needed but not provided`,
+	`The specified parameter "[A-Za-z.]{1,40}" is not valid`,
+	`The specified [A-Za-z ]{1,40} is not found`,
+	`This action is not supported`,
+	`This operation is forbidden by permission system`,
+	`Request was denied due to request throttling`,
+	`QPS Limit Exceeded`,
+	`The request was rejected because the key state is [A-Za-z]{1,20}`,
+}, `|`) + `)\.?$`)
+
+// redact keeps of a report what is safe to show. reveals says that the operation's answers are secret.
+func (s secrets) redact(r report, reveals bool) report {
+	kept := report{code: s.token(r.code), requestID: s.token(r.requestID), message: s.show(r.message), hostID: s.show(r.hostID)}
+	if reveals && !documented.MatchString(kept.message) {
+		kept.message = ""
+	}
+	return kept
 }

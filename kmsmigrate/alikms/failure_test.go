@@ -28,6 +28,22 @@ func TestWordsThatQuoteTheRequestAreNotShown(t *testing.T) {
 	require.Equal(t, "Rejected.Throttling", hide.token("Rejected.Throttling"))
 }
 
+func TestOperationsWithSecretAnswersShowDocumentedWordsAlone(t *testing.T) {
+	t.Parallel()
+	for text, shown := range map[string]bool{
+		`The specified parameter "CiphertextBlob" is not valid.`:         true,
+		"The specified Key is not found.":                                true,
+		"QPS Limit Exceeded":                                             true,
+		"The request was rejected because the key state is Unavailable.": true,
+		"could not decrypt, got: Zhang San":                              false,
+		"The specified Key is not found. Zhang San":                      false,
+		`The specified parameter "Zhang San 138" is not valid.`:          false,
+	} {
+		require.Equal(t, shown, secrets{}.redact(report{message: text}, true).message != "", text)
+		require.Equal(t, text, secrets{}.redact(report{message: text}, false).message)
+	}
+}
+
 func TestErrorAnswersOfEveryFormatAreUnderstood(t *testing.T) {
 	t.Parallel()
 	message, err := proto.Marshal(&api.Error{StatusCode: 404, ErrorCode: "C", ErrorMessage: "m", RequestId: "r"})
@@ -55,7 +71,7 @@ func FuzzReadReport(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r := secrets{"planted"}.redact(readReport(body))
+		r := secrets{"planted"}.redact(readReport(body), false)
 		_ = r.serverError(500)
 		_ = r.teaError(500)
 		require.NotContains(t, r.code+r.message+r.requestID+r.hostID, "planted")

@@ -89,7 +89,7 @@ func (g *Gateway) GenerateDataKey(ctx context.Context, key string, size int, b B
 	answer := kms.CreateGenerateDataKeyResponse()
 	var blob, plaintext []byte
 	err = g.rpc(ctx, rpc{
-		action: "GenerateDataKey", key: shownKey(key), answer: answer, parameters: p, secrets: func() secrets { return b.secrets() },
+		reveals: true, action: "GenerateDataKey", key: shownKey(key), answer: answer, parameters: p, secrets: func() secrets { return b.secrets() },
 		check: func() (complaint string) {
 			blob, complaint = decodeBlob(answer.CiphertextBlob)
 			var err error
@@ -194,7 +194,7 @@ func (g *Gateway) AsymmetricDecrypt(ctx context.Context, key, version, algorithm
 	text := kmsmigrate.EncodeBlob(ciphertext)
 	var plaintext []byte
 	err := g.rpc(ctx, rpc{
-		action: "AsymmetricDecrypt", key: shownKey(key), answer: answer, secrets: func() secrets { return secrets{text} },
+		reveals: true, action: "AsymmetricDecrypt", key: shownKey(key), answer: answer, secrets: func() secrets { return secrets{text} },
 		parameters: parameters{"KeyId": key, "KeyVersionId": version, "Algorithm": algorithm, "CiphertextBlob": text},
 		check: func() (complaint string) {
 			var err error
@@ -255,7 +255,7 @@ func (g *Gateway) GetPublicKey(ctx context.Context, key, version string) (Public
 func (g *Gateway) GetSecretValue(ctx context.Context, name, version, stage string) (resource.SecretValue, error) {
 	answer := kms.CreateGetSecretValueResponse()
 	err := g.rpc(ctx, rpc{
-		action: "GetSecretValue", answer: answer, parameters: parameters{"SecretName": name, "VersionId": version, "VersionStage": stage},
+		reveals: true, action: "GetSecretValue", answer: answer, parameters: parameters{"SecretName": name, "VersionId": version, "VersionStage": stage},
 		check: func() string {
 			return cmp.Or(missing("SecretData", answer.SecretData), missing("VersionId", answer.VersionId), missing("RequestId", answer.RequestId))
 		},
@@ -270,7 +270,7 @@ func (g *Gateway) GetSecretValue(ctx context.Context, name, version, stage strin
 func (g *Gateway) GetRandomPassword(ctx context.Context, length int) (string, error) {
 	answer := kms.CreateGetRandomPasswordResponse()
 	err := g.rpc(ctx, rpc{
-		action: "GetRandomPassword", answer: answer, parameters: parameters{"PasswordLength": strconv.Itoa(length)},
+		reveals: true, action: "GetRandomPassword", answer: answer, parameters: parameters{"PasswordLength": strconv.Itoa(length)},
 		check: func() string { return missing("RandomPassword", answer.RandomPassword) },
 	})
 	return answer.RandomPassword, err

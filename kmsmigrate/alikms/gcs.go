@@ -28,6 +28,7 @@ type gcs struct {
 	check           func(header func(string) string) string // says what is wrong with the decoded answer; "" for nothing
 	secrets         func() secrets
 	decrypt         bool
+	reveals         bool
 }
 
 // gcs makes the call, with the messages and the string to sign of the official SDK.
@@ -37,7 +38,7 @@ func (i *Instance) gcs(ctx context.Context, c gcs) error {
 		return i.wrong(c.action, c.key, nil, "the request cannot be encoded")
 	}
 	return i.call(ctx, operation{
-		name: c.action, key: c.key, decrypt: c.decrypt,
+		name: c.action, key: c.key, decrypt: c.decrypt, reveals: c.reveals,
 		sign: func(ctx context.Context) (*http.Request, error) {
 			return i.clientKey.Load().sign(ctx, i.scheme, i.host, c.action, c.version, body)
 		},

@@ -103,7 +103,7 @@ func (i *Instance) AdvanceGenerateDataKey(ctx context.Context, key string, size 
 	}
 	var answer api.AdvanceGenerateDataKeyResponse
 	err = i.gcs(ctx, gcs{
-		action: op, key: shownKey(key), request: &api.AdvanceGenerateDataKeyRequest{KeyId: key, NumberOfBytes: int32(size), Aad: aad}, answer: &answer,
+		reveals: true, action: op, key: shownKey(key), request: &api.AdvanceGenerateDataKeyRequest{KeyId: key, NumberOfBytes: int32(size), Aad: aad}, answer: &answer,
 		secrets: func() secrets { return b.secrets() },
 		check: func(func(string) string) string {
 			if len(answer.Plaintext) != size {
@@ -196,7 +196,7 @@ func (i *Instance) GenerateDataKey(ctx context.Context, key string, size int, b 
 	var answer api.GenerateDataKeyResponse
 	var version string
 	err = i.gcs(ctx, gcs{
-		action: op, key: shownKey(key), request: &api.GenerateDataKeyRequest{KeyId: key, NumberOfBytes: int32(size), Aad: aad}, answer: &answer,
+		reveals: true, action: op, key: shownKey(key), request: &api.GenerateDataKeyRequest{KeyId: key, NumberOfBytes: int32(size), Aad: aad}, answer: &answer,
 		secrets: func() secrets { return b.secrets() },
 		check: func(header func(string) string) string {
 			version = header(migrationHeader)
@@ -266,7 +266,7 @@ func (i *Instance) GenerateRandom(ctx context.Context, size int) ([]byte, error)
 		return nil, i.wrong("GenerateRandom", "", kmsmigrate.ErrInvalid, "1 to 1,024 random bytes can be had")
 	}
 	err := i.gcs(ctx, gcs{
-		action: "GenerateRandom", request: &api.GenerateRandomRequest{Length: int32(size)}, answer: &answer,
+		reveals: true, action: "GenerateRandom", request: &api.GenerateRandomRequest{Length: int32(size)}, answer: &answer,
 		check: func(func(string) string) string {
 			if len(answer.Random) != size {
 				return "it has not as many bytes as were asked for"
@@ -285,7 +285,7 @@ func (i *Instance) GenerateRandom(ctx context.Context, size int) ([]byte, error)
 func (i *Instance) GetSecretValue(ctx context.Context, name, version, stage string) (resource.SecretValue, error) {
 	var answer api.GetSecretValueResponse
 	err := i.gcs(ctx, gcs{
-		action: "GetSecretValue", request: &api.GetSecretValueRequest{SecretName: name, VersionId: version, VersionStage: stage}, answer: &answer,
+		reveals: true, action: "GetSecretValue", request: &api.GetSecretValueRequest{SecretName: name, VersionId: version, VersionStage: stage}, answer: &answer,
 		check: func(func(string) string) string {
 			return cmp.Or(missing("SecretData", answer.SecretData), missing("VersionId", answer.VersionId), missing("RequestId", answer.RequestId))
 		},

@@ -32,13 +32,14 @@ type rpc struct {
 	check         func() string         // says what is wrong with the decoded answer; "" for nothing
 	secrets       func() secrets        // the values of parameters that no error may show
 	decrypt, once bool
+	reveals       bool
 }
 
 // rpc makes the call. The official SDK signs the request and decodes the answer; the HTTP between is ours. Every attempt
 // has a request of its own: the SDK's requests keep endpoint, token and parameters of their first use.
 func (g *Gateway) rpc(ctx context.Context, c rpc) error {
 	return g.call(ctx, operation{
-		name: c.action, key: c.key, decrypt: c.decrypt, once: c.once,
+		name: c.action, key: c.key, decrypt: c.decrypt, once: c.once, reveals: c.reveals,
 		sign: func(ctx context.Context) (*http.Request, error) {
 			return g.sign(ctx, c.action, c.parameters)
 		},

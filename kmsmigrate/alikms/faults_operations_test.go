@@ -1,0 +1,232 @@
+package alikms_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
+	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
+	"github.com/keyhaul/keyhaul/kmsmigrate/resource"
+)
+
+// faultOperation is one operation of one face.
+type faultOperation struct {
+	face   kmstest.Face
+	action string
+	opens  bool // an answer can mean that the ciphertext is another key's
+	once   bool // it creates something
+	do     func(ctx context.Context, g *alikms.Gateway, i *alikms.Instance) error
+}
+
+// faultOperations makes every operation that this package has, with inputs that the service would take.
+func faultOperations(t *testing.T, w *world) []faultOperation {
+	t.Helper()
+	g, i := newGateway(t, w.gatewayConfig()), newInstance(t, w.instanceConfig())
+	shared, dedicated := makeKey(t, w.region.CreateKey, kmstest.KeySpec{}), makeKey(t, w.instance.CreateKey, kmstest.KeySpec{})
+	signer, opener := makeKey(t, w.instance.CreateKey, kmstest.KeySpec{Spec: "EC_P256"}), makeKey(t, w.instance.CreateKey, kmstest.KeySpec{Spec: "RSA_2048"})
+	sharedSigner, sharedOpener := makeKey(t, w.region.CreateKey, kmstest.KeySpec{Spec: "EC_P256"}), makeKey(t, w.region.CreateKey, kmstest.KeySpec{Spec: "RSA_2048"})
+	b := alikms.Binding{Context: plantedContext()}
+	text, digest := []byte(plantedText), sha256.Sum256([]byte("message"))
+	sealed, err := g.Encrypt(t.Context(), shared.ID(), text, b)
+	require.NoError(t, err)
+	blob, err := i.AdvanceEncrypt(t.Context(), dedicated.ID(), text, b)
+	require.NoError(t, err)
+	parts, err := i.Encrypt(t.Context(), dedicated.ID(), text, b)
+	require.NoError(t, err)
+	signature, err := i.Sign(t.Context(), signer.ID(), alikms.ECDSASHA256, digest[:])
+	require.NoError(t, err)
+	sharedSignature, err := g.AsymmetricSign(t.Context(), sharedSigner.ID(), sharedSigner.VersionIDs()[0], alikms.ECDSASHA256, digest[:])
+	require.NoError(t, err)
+	crypted, err := g.AsymmetricEncrypt(t.Context(), sharedOpener.ID(), sharedOpener.VersionIDs()[0], alikms.RSAOAEPSHA256, text)
+	require.NoError(t, err)
+	value := resource.SecretValue{VersionID: "v1", Data: text}
+	require.NoError(t, g.ControlPlane().CreateSecret(t.Context(), resource.SecretSpec{Name: "s", Value: value}))
+	require.NotEmpty(t, opener.ID())
+
+	type call = func(context.Context, *alikms.Gateway, *alikms.Instance) error
+	on := func(face kmstest.Face, action string, do call) faultOperation {
+		return faultOperation{face: face, action: action, do: do}
+	}
+	operations := []faultOperation{
+		on(kmstest.Gateway, "Encrypt", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.Encrypt(ctx, shared.ID(), text, b)
+			return err
+		}),
+		on(kmstest.Gateway, "Decrypt", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.Decrypt(ctx, sealed.Ciphertext, b)
+			return err
+		}),
+		on(kmstest.Gateway, "GenerateDataKey", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.GenerateDataKey(ctx, shared.ID(), 32, b)
+			return err
+		}),
+		on(kmstest.Gateway, "GenerateDataKeyWithoutPlaintext", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.GenerateDataKeyWithoutPlaintext(ctx, shared.ID(), 32, b)
+			return err
+		}),
+		on(kmstest.Gateway, "ReEncrypt", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.ReEncrypt(ctx, sealed.Ciphertext, b, shared.ID(), b)
+			return err
+		}),
+		on(kmstest.Gateway, "AsymmetricEncrypt", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.AsymmetricEncrypt(ctx, sharedOpener.ID(), sharedOpener.VersionIDs()[0], alikms.RSAOAEPSHA256, text)
+			return err
+		}),
+		on(kmstest.Gateway, "AsymmetricDecrypt", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.AsymmetricDecrypt(ctx, sharedOpener.ID(), sharedOpener.VersionIDs()[0], alikms.RSAOAEPSHA256, crypted.Ciphertext)
+			return err
+		}),
+		on(kmstest.Gateway, "AsymmetricSign", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.AsymmetricSign(ctx, sharedSigner.ID(), sharedSigner.VersionIDs()[0], alikms.ECDSASHA256, digest[:])
+			return err
+		}),
+		on(kmstest.Gateway, "AsymmetricVerify", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.AsymmetricVerify(ctx, sharedSigner.ID(), sharedSigner.VersionIDs()[0], alikms.ECDSASHA256, digest[:], sharedSignature.Value)
+			return err
+		}),
+		on(kmstest.Gateway, "GetPublicKey", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.GetPublicKey(ctx, sharedSigner.ID(), sharedSigner.VersionIDs()[0])
+			return err
+		}),
+		on(kmstest.Gateway, "GetRandomPassword", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.GetRandomPassword(ctx, 20)
+			return err
+		}),
+		on(kmstest.Gateway, "GetSecretValue", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.GetSecretValue(ctx, "s", "", "")
+			return err
+		}),
+		on(kmstest.Gateway, "PutSecretValue", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			return g.ControlPlane().PutSecretValue(ctx, "s", value)
+		}),
+		on(kmstest.Gateway, "DescribeKey", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.ControlPlane().DescribeKey(ctx, shared.ID())
+			return err
+		}),
+		on(kmstest.Gateway, "ListKeys", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			for _, err := range g.ControlPlane().Keys(ctx, resource.KeyFilter{}) {
+				return err
+			}
+			return errors.New("no key was listed")
+		}),
+		on(kmstest.Gateway, "EnableKey", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			return g.ControlPlane().EnableKey(ctx, shared.ID())
+		}),
+		on(kmstest.Gateway, "CreateKey", func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.ControlPlane().CreateKey(ctx, resource.KeySpec{})
+			return err
+		}),
+		on(kmstest.Protobuf, "AdvanceEncrypt", func(ctx context.Context, _ *alikms.Gateway, i *alikms.Instance) error {
+			_, err := i.AdvanceEncrypt(ctx, dedicated.ID(), text, b)
+			return err
+		}),
+		on(kmstest.Protobuf, "AdvanceDecrypt", func(ctx context.Context, _ *alikms.Gateway, i *alikms.Instance) error {
+			_, err := i.AdvanceDecrypt(ctx, blob.Ciphertext, b)
+			return err
+		}),
+		on(kmstest.Protobuf, "AdvanceGenerateDataKey", func(ctx context.Context, _ *alikms.Gateway, i *alikms.Instance) error {
+			_, err := i.AdvanceGenerateDataKey(ctx, dedicated.ID(), 32, b)
+			return err
+		}),
+		on(kmstest.Protobuf, "Encrypt", func(ctx context.Context, _ *alikms.Gateway, i *alikms.Instance) error {
+			_, err := i.Encrypt(ctx, dedicated.ID(), text, b)
+			return err
+		}),
+		on(kmstest.Protobuf, "Decrypt", func(ctx context.Context, _ *alikms.Gateway, i *alikms.Instance) error {
+			_, err := i.Decrypt(ctx, parts, b)
+			return err
+		}),
+		on(kmstest.Protobuf, "GenerateDataKey", func(ctx context.Context, _ *alikms.Gateway, i *alikms.Instance) error {
+			_, _, err := i.GenerateDataKey(ctx, dedicated.ID(), 32, b)
+			return err
+		}),
+		on(kmstest.Protobuf, "Sign", func(ctx context.Context, _ *alikms.Gateway, i *alikms.Instance) error {
+			_, err := i.Sign(ctx, signer.ID(), alikms.ECDSASHA256, digest[:])
+			return err
+		}),
+		on(kmstest.Protobuf, "Verify", func(ctx context.Context, _ *alikms.Gateway, i *alikms.Instance) error {
+			_, err := i.Verify(ctx, signer.ID(), alikms.ECDSASHA256, digest[:], signature.Value)
+			return err
+		}),
+		on(kmstest.Protobuf, "GetPublicKey", func(ctx context.Context, _ *alikms.Gateway, i *alikms.Instance) error {
+			_, err := i.GetPublicKey(ctx, signer.ID())
+			return err
+		}),
+		on(kmstest.Protobuf, "GenerateRandom", func(ctx context.Context, _ *alikms.Gateway, i *alikms.Instance) error {
+			_, err := i.GenerateRandom(ctx, 32)
+			return err
+		}),
+	}
+	for n := range operations {
+		o := &operations[n]
+		o.opens = slices.Contains([]string{"Decrypt", "AdvanceDecrypt", "ReEncrypt"}, o.action)
+		o.once = o.action == "CreateKey"
+	}
+	return operations
+}
+
+// nothingSecret are the operations whose requests and answers hold nothing that must stay secret but signatures.
+var nothingSecret = []string{"GenerateDataKeyWithoutPlaintext", "AsymmetricSign", "AsymmetricVerify", "Sign", "Verify", "GetPublicKey", "DescribeKey", "ListKeys", "EnableKey", "CreateKey"}
+
+func TestEveryFaultOnEveryOperationHasItsError(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, kmstest.Config{})
+	gc, ic := w.gatewayConfig(), w.instanceConfig()
+	gc.Limits = alikms.Limits{Attempts: 2, Call: 10 * time.Second}
+	ic.Limits = gc.Limits
+	cases := faultCases()
+	_, secret := w.cloud.Credentials()
+	for _, o := range faultOperations(t, w) {
+		t.Run(string(o.face)+"/"+o.action, func(t *testing.T) {
+			t.Parallel()
+			g, i := newGateway(t, gc), newInstance(t, ic)
+			require.NoError(t, o.do(t.Context(), g, i))
+			match := kmstest.Match{Face: o.face, Action: o.action}
+			for _, name := range slices.Sorted(maps.Keys(cases)) {
+				c := cases[name]
+				want, attempts := c.sentinel, c.attempts
+				switch {
+				case name == "foreign, one answer" && o.opens:
+					want = kmsmigrate.ErrForeign
+				case name == "foreign, one answer":
+					want = kmsmigrate.ErrNoKey
+				case o.once && (name == "reset, once" || name == "unavailable, once"):
+					want, attempts = kmsmigrate.ErrUnavailable, 1
+				case o.once && !errors.Is(want, kmsmigrate.ErrThrottled) && name != "throttled, once":
+					attempts = 1
+				}
+				fault := c.fault
+				fault.Match = match
+				before := w.cloud.Count(match)
+				remove := w.cloud.Inject(fault)
+				err := o.do(t.Context(), g, i)
+				remove()
+				require.Equal(t, attempts, w.cloud.Count(match)-before, "%s: calls", name)
+				if want == nil {
+					require.NoError(t, err, name)
+					continue
+				}
+				require.ErrorIs(t, err, want, name)
+				var typed *kmsmigrate.Error
+				require.ErrorAs(t, err, &typed, name)
+				require.Equal(t, o.action, typed.Op)
+				// The fault's message quotes the plaintext and the context, which some operations neither send nor get.
+				text := fmt.Sprintf("%v %+v", err, err)
+				require.NotContains(t, text, secret)
+				require.NotContains(t, text, "://")
+				if !slices.Contains(nothingSecret, o.action) {
+					requireSilent(t, err, secret, w.clientKey.Password)
+				}
+			}
+		})
+	}
+}
