@@ -13,6 +13,7 @@ type column struct {
 	kind      string // its type, for people and for casts
 	nullable  bool
 	generated bool
+	bumped    bool // ON UPDATE CURRENT_TIMESTAMP
 	key       keyKind
 	text      bool
 	binary    bool

@@ -26,6 +26,12 @@ type flavor interface {
 	// where the row exists.
 	notes() string
 	insertOnce() (before, after string)
+	// tables lists the tables of a schema, and textType is what other types are cast to.
+	tables(ctx context.Context, db DB, schema string) ([]string, error)
+	textType() string
+	// readOnly tells a replica from a primary, and triggers lists what an update of the table fires.
+	readOnly(ctx context.Context, db DB) (bool, error)
+	triggers(ctx context.Context, db DB, t Table) ([]string, error)
 	// about tells what a failed update says.
 	about(err error) topic
 }

@@ -118,6 +118,7 @@ func (f mysql) describe(ctx context.Context, db DB, t Table) (d definition, err 
 			}
 			c.nullable = nullable == "YES"
 			c.generated = strings.Contains(strings.ToUpper(extra), "GENERATED") && !strings.Contains(strings.ToUpper(extra), "DEFAULT_GENERATED")
+			c.bumped = strings.Contains(strings.ToLower(extra), "on update")
 			f.kind(&c, strings.ToLower(base), int64(min(chars, 1<<62)), int64(min(octets, 1<<62)))
 			d.columns = append(d.columns, c)
 			return nil

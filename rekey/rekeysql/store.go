@@ -23,16 +23,18 @@ type DB interface {
 // Store is a declared table as package rekey wants it: a Scanner, Swapper, Counter and Getter. It is safe for concurrent
 // use if its DB is.
 type Store struct {
-	db     DB
-	table  Table
-	flavor flavor
-	name   string   // of the table, quoted
-	key    []column // the columns of Table.Key
-	values []column
-	keep   []column
-	inTx   bool          // of the caller's: a failed statement can cost it
-	stmts  *sync.Map     // statements that are prepared already, by their text; *sql.Stmt
-	writer chan struct{} // holds one token where the database takes one writer at a time; nil elsewhere
+	db      DB
+	table   Table
+	flavor  flavor
+	name    string   // of the table, quoted
+	key     []column // the columns of Table.Key
+	values  []column
+	keep    []column
+	bumped  []string      // columns that the database changes on every update, and that are not kept
+	replica bool          // read only
+	inTx    bool          // of the caller's: a failed statement can cost it
+	stmts   *sync.Map     // statements that are prepared already, by their text; *sql.Stmt
+	writer  chan struct{} // holds one token where the database takes one writer at a time; nil elsewhere
 }
 
 // Open checks a table against the database and returns it as a Store. It writes nothing. It fails with
@@ -127,6 +129,14 @@ func (s *Store) describe(ctx context.Context) error {
 	if s.values, err = find(s.table.Values); err != nil {
 		return err
 	}
+	if s.replica, err = s.flavor.readOnly(ctx, s.db); err != nil {
+		return s.table.wrong("asking whether this is a replica: %v", err)
+	}
+	for _, c := range d.columns {
+		if c.bumped && !slices.Contains(s.table.Keep, c.name) {
+			s.bumped = append(s.bumped, c.name)
+		}
+	}
 	if s.keep, err = find(s.table.Keep); err != nil {
 		return err
 	}
@@ -159,6 +169,9 @@ func (s *Store) describe(ctx context.Context) error {
 func (s *Store) Swap(ctx context.Context, id string, prev, next []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if s.replica {
+		return errReplica(s.table.Name)
 	}
 	if bytes.Equal(prev, next) { // MySQL counts changed rows, so this update would look like a conflict
 		rec, err := s.Get(ctx, id)

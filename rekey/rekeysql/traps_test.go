@@ -450,3 +450,51 @@ func (c *countingDB) QueryContext(ctx context.Context, query string, args ...any
 	c.queries++
 	return c.DB.QueryContext(ctx, query, args...)
 }
+
+func TestWarningsNameTriggersAndWhatTheDatabaseChanges(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d database) {
+		t.Helper()
+		db := d.open(t)
+		stamp := "TIMESTAMP NULL"
+		if d.name == "mariadb" {
+			stamp = "TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP"
+		}
+		name := d.table(t, db, "CREATE TABLE NAME (id INT NOT NULL PRIMARY KEY, v "+d.text+", updated_at "+stamp+")")
+		switch d.name {
+		case "sqlite":
+			run(t, db, "CREATE TRIGGER "+name+"_tr AFTER UPDATE ON "+name+" BEGIN UPDATE "+name+" SET updated_at = 1 WHERE id = NEW.id; END")
+			run(t, db, "CREATE TRIGGER "+name+"_ins AFTER INSERT ON "+name+" BEGIN UPDATE "+name+" SET updated_at = 1 WHERE id = NEW.id; END")
+		case "mariadb":
+			run(t, db, "CREATE TRIGGER "+name+"_tr BEFORE UPDATE ON "+name+" FOR EACH ROW SET NEW.v = NEW.v")
+			run(t, db, "CREATE TRIGGER "+name+"_ins BEFORE INSERT ON "+name+" FOR EACH ROW SET NEW.v = NEW.v")
+		case "postgres":
+			run(t, db, "CREATE TRIGGER "+name+"_tr BEFORE UPDATE ON "+name+" FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()")
+		}
+		store := mustOpen(t, db, rekeysql.Table{Name: name, Key: []string{"id"}, Value: "v"})
+		warnings, err := store.Warnings(t.Context(), 1000)
+		require.NoError(t, err)
+		text := strings.Join(warnings, "\n")
+		require.Contains(t, text, name+"_tr")
+		require.NotContains(t, text, name+"_ins")
+		require.Equal(t, d.name == "mariadb", strings.Contains(text, "updated_at"))
+		require.Contains(t, text, map[string]string{"sqlite": "1000 bytes", "mariadb": "2000 bytes", "postgres": "1000 bytes"}[d.name])
+	})
+}
+
+func TestAReplicaIsReadAndNeverWritten(t *testing.T) {
+	t.Parallel()
+	onEach(t, only("sqlite", func(t *testing.T, d database) {
+		t.Helper()
+		db := d.open(t)
+		db.SetMaxOpenConns(1)
+		name := d.table(t, db, "CREATE TABLE NAME (id INT NOT NULL PRIMARY KEY, v TEXT)")
+		run(t, db, "INSERT INTO "+name+" VALUES (1, 'a')")
+		run(t, db, "PRAGMA query_only = 1")
+		store := mustOpen(t, db, rekeysql.Table{Name: name, Key: []string{"id"}, Value: "v"})
+		run(t, db, "PRAGMA query_only = 0")
+		_, err := store.Get(t.Context(), "1")
+		require.NoError(t, err)
+		require.ErrorContains(t, store.Swap(t.Context(), "1", []byte("a"), []byte("b")), "replica")
+	}))
+}
