@@ -340,3 +340,24 @@ func TestACreationIsNotCarriedOutTwice(t *testing.T) {
 	require.NoError(t, err, "what was refused for its rate was not carried out")
 	require.Equal(t, 2, w.cloud.Count(kmstest.Match{Action: "CreateKey"}))
 }
+
+func TestDataKeyPairsAreWrapped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, kmstest.Config{})
+	i := newInstance(t, w.instanceConfig())
+	key := makeKey(t, w.instance.CreateKey, kmstest.KeySpec{})
+	b := alikms.Binding{Context: plantedContext()}
+	pair, err := i.AdvanceGenerateDataKeyPair(t.Context(), key.ID(), "EC_P256", "PEM", b)
+	require.NoError(t, err)
+	require.NotEmpty(t, pair.PublicKey)
+	opened, err := i.AdvanceDecrypt(t.Context(), pair.Ciphertext, b)
+	require.NoError(t, err)
+	require.Equal(t, pair.PrivateKey, opened.Plaintext)
+	require.NotContains(t, fmt.Sprintf("%v %+v %#v", pair, pair, pair), "PRIVATE")
+	pair, err = i.AdvanceGenerateDataKeyPairWithoutPlaintext(t.Context(), key.ID(), "EC_P256", "PEM", b)
+	require.NoError(t, err)
+	require.Nil(t, pair.PrivateKey)
+	opened, err = i.AdvanceDecrypt(t.Context(), pair.Ciphertext, b)
+	require.NoError(t, err)
+	require.NotEmpty(t, opened.Plaintext)
+}
