@@ -45,19 +45,18 @@ func (f answerFormat) failure(e *model.Error, requestID, host string) reply {
 }
 
 func (f answerFormat) write(status int, root string, v any) reply {
-	var b bytes.Buffer
+	var body []byte
 	var err error
 	if f == formatXML {
-		b.WriteString(xmlHead)
-		err = xml.NewEncoder(&b).EncodeElement(v, xml.StartElement{Name: xml.Name{Local: root}})
+		b := bytes.NewBufferString(xmlHead)
+		err = xml.NewEncoder(b).EncodeElement(v, xml.StartElement{Name: xml.Name{Local: root}})
+		body = b.Bytes()
 	} else {
-		e := json.NewEncoder(&b)
-		e.SetEscapeHTML(false)
-		err = e.Encode(v)
+		body, err = json.Marshal(v)
 	}
 	if err != nil {
 		// Answers are plain structs of strings, numbers and lists; both encoders take them.
 		panic("kmstest: " + err.Error())
 	}
-	return reply{status: status, contentType: string(f), body: bytes.TrimSuffix(b.Bytes(), []byte("\n"))}
+	return reply{status: status, contentType: string(f), body: body}
 }

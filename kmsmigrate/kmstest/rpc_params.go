@@ -30,7 +30,7 @@ func (p params) lookup(name string) (string, bool) {
 
 // readParams collects query and form. What cannot be read leaves the rest usable, so that the answer has the right format.
 func readParams(r *http.Request, body []byte) (params, *model.Error) {
-	p := make(params, 0, 24)
+	p := make(params, 0, 16)
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		p.parse(r.URL.RawQuery)
 		return p, &model.Error{Status: http.StatusForbidden, Code: "UnsupportedHTTPMethod", Message: "This http method is not supported."}

@@ -21,11 +21,17 @@ const maxSkew = 15 * time.Minute
 type credential struct {
 	id, secret, token string
 
-	macs *sync.Pool // HMAC-SHA1 under the secret, ready for use
+	signers *sync.Pool // of *signer
+}
+
+// signer computes HMAC-SHA1 under one secret. Its buffer holds the string to sign, which is long.
+type signer struct {
+	mac    hash.Hash
+	buffer []byte
 }
 
 func newCredential(id, secret, token string) credential {
-	return credential{id, secret, token, &sync.Pool{New: func() any { return hmac.New(sha1.New, []byte(secret+"&")) }}}
+	return credential{id, secret, token, &sync.Pool{New: func() any { return &signer{mac: hmac.New(sha1.New, []byte(secret+"&"))} }}}
 }
 
 func (c *Cloud) credential(id string) (credential, *model.Error) {
@@ -96,12 +102,12 @@ func (c *rpcCall) authenticateHMACSHA1() (credential, *model.Error) {
 		return credential{}, err
 	}
 	given, derr := base64.StdEncoding.DecodeString(p.get("Signature"))
-	mac := who.macs.Get().(hash.Hash)
-	defer who.macs.Put(mac)
-	mac.Reset()
-	var buffer [2048]byte
-	mac.Write(stringToSign(buffer[:0], c.x.http.Method, p))
-	if derr != nil || !hmac.Equal(given, mac.Sum(nil)) {
+	by := who.signers.Get().(*signer)
+	defer who.signers.Put(by)
+	by.mac.Reset()
+	by.buffer = stringToSign(by.buffer[:0], c.x.http.Method, p)
+	by.mac.Write(by.buffer)
+	if derr != nil || !hmac.Equal(given, by.mac.Sum(nil)) {
 		return credential{}, badSignature()
 	}
 	return who, nil
