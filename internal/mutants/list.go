@@ -164,4 +164,28 @@ var mutants = []mutant{
 		broken: `if string(k.commitment[:]) == "" {`,
 		tests:  "TestACommitmentOfAnotherDataKeyIsTampering",
 	},
+	{
+		invariant: "4 a rewrite has a time-out of its own", file: "rekey/lazy.go",
+		guard:  `context.WithTimeout(r.base, r.cfg.Timeout)`,
+		broken: `context.WithCancel(r.base)`,
+		tests:  "TestARewriteEndsWithItsTimeout",
+	},
+	{
+		invariant: "4 a full queue never blocks", file: "rekey/lazy.go",
+		guard:  `case len(r.queue) >= r.cfg.QueueRecords || r.bytes+size > r.cfg.QueueBytes:`,
+		broken: `case false:`,
+		tests:  "TestAFullQueueSkipsAndCounts",
+	},
+	{
+		invariant: "6 a queued rewrite has its own context", file: "rekey/lazy.go",
+		guard:  `Context: rec.Context.Clone()}`,
+		broken: `Context: rec.Context}`,
+		tests:  "TestCallerOwnsItsBuffers",
+	},
+	{
+		invariant: "7 an outage quarantines nothing", file: "rekey/reason.go",
+		guard:  `		kmsmigrate.ErrThrottled, kmsmigrate.ErrUnavailable,`,
+		broken: `		kmsmigrate.ErrUnavailable,`,
+		tests:  "TestAnOutageThatLastsStopsTheSweepAndQuarantinesNothing",
+	},
 }
