@@ -5,6 +5,9 @@
 //	transport, err := shim.NewTransport(shim.Config{Phase: phase, Old: old, New: new, Keys: keys})
 //	client.SetTransport(transport)
 //
+// A [Client] takes the place of the official clients altogether: it has every method of *kms.Client and of the transfer SDK's
+// *KmsTransferClient, and is safe for concurrent use, which they are not. NewMigratingClient makes one.
+//
 // # Where calls go
 //
 //	operation                                    goes to

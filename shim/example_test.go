@@ -75,3 +75,29 @@ func must[T any](value T, err error) T {
 	}
 	return value
 }
+
+// An application that declares what it needs as an interface, or its variable as *shim.Client, gives up nothing of the official client.
+func ExampleClient() {
+	cloud, err := kmstest.Start(kmstest.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = cloud.Close() }()
+	oldAt, newAt := must(cloud.Region("cn-hangzhou")), must(cloud.Region("cn-shanghai"))
+	must(oldAt.CreateKey(kmstest.KeySpec{Alias: "alias/app"}))
+	must(newAt.CreateKey(kmstest.KeySpec{Alias: "alias/app-2026"}))
+	client := must(shim.NewMigratingClient(shim.Config{
+		Phase: kmsmigrate.WriteNew, Old: oldAt.GatewayConfig(), New: newAt.GatewayConfig(), Keys: kmsmigrate.KeyMap{Default: "alias/app-2026"},
+	}))
+	defer func() { _ = client.Close() }()
+
+	request := kms.CreateGenerateDataKeyRequest()
+	request.KeyId = "alias/app"
+	answers, failures := client.GenerateDataKeyWithChan(request)
+	if err := <-failures; err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len((<-answers).Plaintext), "characters of a data key")
+	// Output:
+	// 44 characters of a data key
+}
