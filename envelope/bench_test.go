@@ -7,10 +7,11 @@ import (
 	"crypto/rand"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/keyhaul/keyhaul/envelope"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
-	"github.com/stretchr/testify/require"
 )
 
 var sizes = []struct {
@@ -20,6 +21,7 @@ var sizes = []struct {
 
 // rawGCM is the least that anyone would write: a random nonce, then ciphertext and tag.
 func rawGCM(b *testing.B) cipher.AEAD {
+	b.Helper()
 	key := make([]byte, 32)
 	rand.Read(key)
 	block, err := aes.NewCipher(key)
@@ -36,6 +38,7 @@ func rawSeal(gcm cipher.AEAD, plaintext []byte) []byte {
 }
 
 func benchEnvelope(b *testing.B) *envelope.Envelope {
+	b.Helper()
 	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Old: keytest.New(keytest.Config{})})
 	require.NoError(b, err)
 	e, err := envelope.New(envelope.Config{Keys: client, MaxMessages: 1 << 32, MaxBytes: 1 << 50})

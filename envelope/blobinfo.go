@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"encoding/base64"
 
-	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
 
 // BlobInfo is the protobuf message that HashiCorp's go-kms-wrapping writes with its alicloudkms wrapper, as Vault, OpenBao and

@@ -8,8 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/maypok86/otter/v2"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
 
 // identity is everything that an entry depends on, as one string: see identify. Entries are found by a hash of it, or of a
@@ -23,7 +24,7 @@ var errUnfinished = errors.New("envelope: the call to the KMS ended without an a
 // cached is a value that several goroutines use at once and that is overwritten when the last of them is done.
 type cached interface {
 	comparable
-	retain(n int64)
+	retain(n int64) // n more users
 	tryRetain() bool
 	release()
 }

@@ -8,10 +8,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/keyhaul/keyhaul/envelope"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
-	"github.com/stretchr/testify/require"
 )
 
 func decrypts(k *keytest.Key) int64 { _, d := k.Calls(); return d }
@@ -92,7 +93,7 @@ func TestARequestDoesNotWaitForASweepsCall(t *testing.T) {
 		record := seal(t, newEnvelope(t, envelope.Config{Keys: clientOf(t, kmsmigrate.OldOnly, old, nil)}), "x", nil)
 		paced := keytest.Intercept(old, func(ctx context.Context, _ keytest.Call, next func() ([]byte, error)) ([]byte, error) {
 			if kmsmigrate.IsBackground(ctx) {
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
 			}
 			return next()
 		})
@@ -118,9 +119,9 @@ func TestDataKeysAgeOut(t *testing.T) {
 		record := seal(t, e, "x", nil)
 		requireOpens(t, e, record, nil, "x")
 		w.old.Disable()
-		time.Sleep(59 * time.Second)
+		time.Sleep(59 * time.Second) //nolint:forbidigo // the bubble's clock
 		requireOpens(t, e, record, nil, "x")
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock
 		_, err := e.Open(t.Context(), record, nil)
 		require.ErrorIs(t, err, kmsmigrate.ErrKeyState)
 		_, err = e.Seal(t.Context(), []byte("y"), nil)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/emmansun/gmsm/sm4"
+
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
 
@@ -104,5 +105,5 @@ func (c Cipher) seal(value []byte, raw bool, plaintext, bound []byte) (nonce, pa
 	}
 	nonce = make([]byte, nonceSize)
 	rand.Read(nonce)
-	return nonce, aead.Seal(make([]byte, 0, len(plaintext)+tagSize), nonce, plaintext, bound), nil
+	return nonce, aead.Seal(make([]byte, 0, len(plaintext)+tagSize), nonce, plaintext, bound), nil //nolint:gosec // the nonce is random
 }

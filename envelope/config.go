@@ -9,8 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"golang.org/x/time/rate"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
 
 // Config is what [New] needs. Only Keys has no useful zero value.

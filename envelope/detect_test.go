@@ -3,10 +3,11 @@ package envelope_test
 import (
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/keyhaul/keyhaul/envelope"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
-	"github.com/stretchr/testify/require"
 )
 
 func allLayouts() []envelope.Layout {

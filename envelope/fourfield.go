@@ -21,11 +21,12 @@ type FourField struct {
 	Version string
 }
 
-// EnvelopeCipherText has the fields of the sample's struct, in its order. KeyVersionID is what Keyhaul adds.
-type EnvelopeCipherText struct {
+// EnvelopeCipherText has the fields of the sample's struct, in its order, under the sample's name. KeyVersionID is what Keyhaul
+// adds.
+type EnvelopeCipherText struct { //nolint:revive // the sample's name
 	DataKeyIV        []byte
 	EncryptedDataKey []byte
-	Iv               []byte //nolint:revive // the sample's name
+	Iv               []byte
 	CipherText       []byte
 	KeyVersionID     string `json:"KeyVersionId,omitempty"`
 }
@@ -42,9 +43,10 @@ func (FourField) Context(_ []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.
 }
 
 // parts decodes the object.
-func (l FourField) parts(record []byte) (fields map[string]field, m EnvelopeCipherText, err error) {
-	if fields, err = jsonFields(l.Name(), record); err != nil {
-		return nil, m, err
+func (l FourField) parts(record []byte) (m EnvelopeCipherText, err error) {
+	fields, err := jsonFields(l.Name(), record)
+	if err != nil {
+		return m, err
 	}
 	for _, f := range []struct {
 		name        string
@@ -58,7 +60,7 @@ func (l FourField) parts(record []byte) (fields map[string]field, m EnvelopeCiph
 	} {
 		value, ok := decodeBase64([]byte(fields[f.name].text))
 		if !ok || len(value) < f.least || len(value) > f.most {
-			return nil, m, badFormat(l.Name(), fields[f.name].start, "want %s in base64, of %d bytes or more", f.name, f.least)
+			return m, badFormat(l.Name(), fields[f.name].start, "want %s in base64, of %d bytes or more", f.name, f.least)
 		}
 		*f.to = value
 	}
@@ -67,14 +69,14 @@ func (l FourField) parts(record []byte) (fields map[string]field, m EnvelopeCiph
 		m.KeyVersionID = f.text
 	}
 	if len(m.KeyVersionID) != kmsmigrate.VersionIDSize {
-		return nil, m, badFormat(l.Name(), fields["KeyVersionId"].start, "want the 36-byte id of the key version, in KeyVersionId or in FourField.Version")
+		return m, badFormat(l.Name(), fields["KeyVersionId"].start, "want the 36-byte id of the key version, in KeyVersionId or in FourField.Version")
 	}
-	return fields, m, nil
+	return m, nil
 }
 
 // Parse puts the wrapped data key into the form of the OpenAPI.
 func (l FourField) Parse(record []byte) (Header, error) {
-	_, m, err := l.parts(record)
+	m, err := l.parts(record)
 	if err != nil {
 		return Header{}, err
 	}
@@ -84,7 +86,7 @@ func (l FourField) Parse(record []byte) (Header, error) {
 
 // Open opens the payload.
 func (l FourField) Open(record []byte, values [][]byte, _ kmsmigrate.EncryptionContext) ([]byte, error) {
-	_, m, err := l.parts(record)
+	m, err := l.parts(record)
 	if err != nil {
 		return nil, err
 	}

@@ -4,10 +4,11 @@ import (
 	"context"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/keyhaul/keyhaul/envelope"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
-	"github.com/stretchr/testify/require"
 )
 
 // world is a migration in memory.
@@ -17,40 +18,40 @@ type world struct {
 	client   *kmsmigrate.Client
 }
 
-func newWorld(t testing.TB, p kmsmigrate.Phase) *world {
-	t.Helper()
-	return newWorldOf(t, p, keytest.New(keytest.Config{KMS1: true}), keytest.New(keytest.Config{}))
+func newWorld(tb testing.TB, p kmsmigrate.Phase) *world {
+	tb.Helper()
+	return newWorldOf(tb, p, keytest.New(keytest.Config{KMS1: true}), keytest.New(keytest.Config{}))
 }
 
-func newWorldOf(t testing.TB, p kmsmigrate.Phase, old, new *keytest.Key) *world {
-	t.Helper()
+func newWorldOf(tb testing.TB, p kmsmigrate.Phase, old, new *keytest.Key) *world {
+	tb.Helper()
 	w := &world{old: old, new: new}
 	var err error
 	w.phase, err = kmsmigrate.NewPhaseSwitch(p)
-	require.NoError(t, err)
-	w.client = clientOf(t, w.phase, old, new)
+	require.NoError(tb, err)
+	w.client = clientOf(tb, w.phase, old, new)
 	return w
 }
 
-func clientOf(t testing.TB, p kmsmigrate.PhaseSource, old, new kmsmigrate.Key) *kmsmigrate.Client {
-	t.Helper()
+func clientOf(tb testing.TB, p kmsmigrate.PhaseSource, old, new kmsmigrate.Key) *kmsmigrate.Client {
+	tb.Helper()
 	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Phase: p, Old: old, New: new})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return client
 }
 
 // envelope returns an Envelope with cold caches over the world's client.
-func (w *world) envelope(t testing.TB, cfg envelope.Config) *envelope.Envelope {
-	t.Helper()
+func (w *world) envelope(tb testing.TB, cfg envelope.Config) *envelope.Envelope {
+	tb.Helper()
 	cfg.Keys = w.client
-	return newEnvelope(t, cfg)
+	return newEnvelope(tb, cfg)
 }
 
-func newEnvelope(t testing.TB, cfg envelope.Config) *envelope.Envelope {
-	t.Helper()
+func newEnvelope(tb testing.TB, cfg envelope.Config) *envelope.Envelope {
+	tb.Helper()
 	e, err := envelope.New(cfg)
-	require.NoError(t, err)
-	t.Cleanup(e.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(e.Close)
 	return e
 }
 
@@ -61,18 +62,18 @@ func (w *world) calls() int64 {
 	return oe + od + ne + nd
 }
 
-func seal(t testing.TB, e *envelope.Envelope, plaintext string, ec kmsmigrate.EncryptionContext) []byte {
-	t.Helper()
+func seal(tb testing.TB, e *envelope.Envelope, plaintext string, ec kmsmigrate.EncryptionContext) []byte {
+	tb.Helper()
 	record, err := e.Seal(context.Background(), []byte(plaintext), ec)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return record
 }
 
-func requireOpens(t testing.TB, e *envelope.Envelope, record []byte, ec kmsmigrate.EncryptionContext, want string) kmsmigrate.Opened {
-	t.Helper()
+func requireOpens(tb testing.TB, e *envelope.Envelope, record []byte, ec kmsmigrate.EncryptionContext, want string) kmsmigrate.Opened {
+	tb.Helper()
 	opened, err := e.Open(context.Background(), record, ec)
-	require.NoError(t, err)
-	require.Equal(t, want, string(opened.Plaintext))
+	require.NoError(tb, err)
+	require.Equal(tb, want, string(opened.Plaintext))
 	return opened
 }
 

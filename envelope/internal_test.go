@@ -4,10 +4,11 @@ import (
 	"context"
 	"testing"
 
-	"github.com/keyhaul/keyhaul/kmsmigrate"
-	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
+	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
 )
 
 // The byte copies of data keys are overwritten when they leave the cache, and not before their last user is done.

@@ -48,7 +48,7 @@ func jsonFields(layout string, record []byte) (map[string]field, error) {
 	if _, err := d.Token(); err != nil {
 		return nil, badFormat(layout, len(record), "want the end of the JSON object")
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // Decoder returns it bare
+	if _, err := d.Token(); err != io.EOF {
 		return nil, badFormat(layout, int(d.InputOffset()), "want nothing after the JSON object")
 	}
 	return fields, nil

@@ -9,10 +9,11 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/keyhaul/keyhaul/envelope"
-	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
+
+	"github.com/keyhaul/keyhaul/envelope"
+	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
 
 // memoryTable is a KeyTable of a test.

@@ -10,18 +10,19 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/keyhaul/keyhaul/envelope"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
-	"github.com/stretchr/testify/require"
 )
 
-func gcmOf(t testing.TB, key []byte) cipher.AEAD {
-	t.Helper()
+func gcmOf(tb testing.TB, key []byte) cipher.AEAD {
+	tb.Helper()
 	block, err := aes.NewCipher(key)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	gcm, err := cipher.NewGCM(block)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return gcm
 }
 

@@ -46,40 +46,40 @@ func (OSS) Context([]byte, kmsmigrate.EncryptionContext) (kmsmigrate.EncryptionC
 	return nil, nil
 }
 
-// parts returns metadata and body, the fields that matter by their short names, and the two wrapped values.
-func (o OSS) parts(record []byte) (columns [][]byte, fields map[string]field, wrapped [2][]byte, err error) {
+// parts returns metadata and body, and the two wrapped values.
+func (o OSS) parts(record []byte) (columns [][]byte, wrapped [2][]byte, err error) {
 	columns, err = kmsmigrate.Unpack(record, 2)
 	if err != nil || !bytes.Equal(kmsmigrate.Pack(columns...), record) {
-		return nil, nil, wrapped, badFormat(o.Name(), 0, "want a packed value of metadata and body")
+		return nil, wrapped, badFormat(o.Name(), 0, "want a packed value of metadata and body")
 	}
 	all, err := jsonFields(o.Name(), columns[0])
 	if err != nil {
-		return nil, nil, wrapped, err
+		return nil, wrapped, err
 	}
-	fields = map[string]field{}
+	fields := map[string]field{}
 	for name, f := range all {
 		short := strings.TrimPrefix(strings.ToLower(name), ossPrefix)
 		if _, twice := fields[short]; twice {
-			return nil, nil, wrapped, badFormat(o.Name(), f.start, "a header stands twice")
+			return nil, wrapped, badFormat(o.Name(), f.start, "a header stands twice")
 		}
 		fields[short] = f
 	}
 	if fields[ossCEKAlg].text != ossCTR || fields[ossWrapAlg].text != ossKMS {
-		return nil, nil, wrapped, badFormat(o.Name(), 0, "want cek-alg %s and wrap-alg %s", ossCTR, ossKMS)
+		return nil, wrapped, badFormat(o.Name(), 0, "want cek-alg %s and wrap-alg %s", ossCTR, ossKMS)
 	}
 	for i, name := range []string{ossKey, ossStart} {
 		value, ok := decodeBase64([]byte(fields[name].text))
 		if _, isBlob := kmsmigrate.BlobVersion(value); !ok || !isBlob || len(value) > MaxWrapped {
-			return nil, nil, wrapped, badFormat(o.Name(), fields[name].start, "want a ciphertext of the KMS in base64 in %s", name)
+			return nil, wrapped, badFormat(o.Name(), fields[name].start, "want a ciphertext of the KMS in base64 in %s", name)
 		}
 		wrapped[i] = value
 	}
-	return columns, fields, wrapped, nil
+	return columns, wrapped, nil
 }
 
 // Parse reads the metadata.
 func (o OSS) Parse(record []byte) (Header, error) {
-	_, _, wrapped, err := o.parts(record)
+	_, wrapped, err := o.parts(record)
 	if err != nil {
 		return Header{}, err
 	}
@@ -106,7 +106,7 @@ func (o OSS) stream(values [][]byte) (cipher.Stream, error) {
 
 // Open decrypts the body.
 func (o OSS) Open(record []byte, values [][]byte, _ kmsmigrate.EncryptionContext) ([]byte, error) {
-	columns, _, _, err := o.parts(record)
+	columns, _, err := o.parts(record)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (o OSS) Rewrap(record []byte, r Rewrap) ([]byte, error) {
 	if len(r.Values) != 2 || len(r.Values[0]) != 1 || len(r.Values[1]) != 1 {
 		return nil, fmt.Errorf("an object has room for one wrapped key and one wrapped IV: %w", kmsmigrate.ErrInvalid)
 	}
-	columns, _, before, err := o.parts(record)
+	columns, before, err := o.parts(record)
 	if err != nil {
 		return nil, err
 	}

@@ -114,13 +114,12 @@ func (e *Envelope) renewValue(ctx context.Context, p kmsmigrate.Phase, direct bo
 		if r.Ciphertext == nil {
 			return e.keep(copies, func([]byte) bool { return true }), r, nil
 		}
-		renewed := []Wrapped{{Ciphertext: r.Ciphertext, Key: r.To}}
-		return append(renewed, e.keep(copies, func(other []byte) bool {
+		return slices.Insert(e.keep(copies, func(other []byte) bool {
 			if e.wrapBoth {
 				return len(copies) < MaxCopies || string(other) != string(c.wrapped)
 			}
 			return string(other) != string(c.wrapped) && e.sideOf(other) != kmsmigrate.SideOld
-		})...), r, nil
+		}), 0, Wrapped{Ciphertext: r.Ciphertext, Key: r.To}), r, nil
 	}
 	return nil, kmsmigrate.Renewed{}, errors.Join(answers...)
 }

@@ -7,10 +7,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/keyhaul/keyhaul/envelope"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
-	"github.com/stretchr/testify/require"
 )
 
 func TestRenewTouchesTheDataKeyOnly(t *testing.T) {
@@ -83,7 +84,7 @@ func TestRenewIsRememberedForAsLongAsADataKey(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, first, second)
 		require.Equal(t, calls, w.calls())
-		time.Sleep(61 * time.Second)
+		time.Sleep(61 * time.Second) //nolint:forbidigo // the bubble's clock
 		_, err = e.Renew(t.Context(), record, nil)
 		require.NoError(t, err)
 		require.Equal(t, calls+3, w.calls())

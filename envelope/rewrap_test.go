@@ -5,10 +5,11 @@ import (
 	"context"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/keyhaul/keyhaul/envelope"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
-	"github.com/stretchr/testify/require"
 )
 
 func TestRewrapUsesTheNewestVersionAndLeavesThePayload(t *testing.T) {

@@ -11,25 +11,26 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/keyhaul/keyhaul/envelope"
-	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/keyhaul/keyhaul/envelope"
+	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
 
 const sealedChunk = envelope.ChunkSize + 16
 
-func sealStream(t testing.TB, e *envelope.Envelope, plaintext []byte, ec kmsmigrate.EncryptionContext) []byte {
-	t.Helper()
+func sealStream(tb testing.TB, e *envelope.Envelope, plaintext []byte, ec kmsmigrate.EncryptionContext) []byte {
+	tb.Helper()
 	var out bytes.Buffer
 	w, err := e.NewWriter(context.Background(), &out, ec)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	_, err = w.Write(plaintext)
-	require.NoError(t, err)
-	require.NoError(t, w.Close())
-	require.NoError(t, w.Close(), "closing twice is no error")
+	require.NoError(tb, err)
+	require.NoError(tb, w.Close())
+	require.NoError(tb, w.Close(), "closing twice is no error")
 	_, err = w.Write([]byte("x"))
-	require.Error(t, err)
+	require.Error(tb, err)
 	return out.Bytes()
 }
 

@@ -8,48 +8,49 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/keyhaul/keyhaul/envelope"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
-	"github.com/stretchr/testify/require"
 )
 
 // sample writes and reads the three lines as the sample does: a program that has never heard of package envelope.
 type sample struct{ key kmsmigrate.Key }
 
-func (s sample) encrypt(t testing.TB, wrappedText []byte, dataKey []byte, plaintext string) string {
-	t.Helper()
-	blob, err := s.key.Encrypt(t.Context(), wrappedText, nil)
-	require.NoError(t, err)
+func (s sample) encrypt(tb testing.TB, wrappedText []byte, dataKey []byte, plaintext string) string {
+	tb.Helper()
+	blob, err := s.key.Encrypt(tb.Context(), wrappedText, nil)
+	require.NoError(tb, err)
 	block, err := aes.NewCipher(dataKey)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	gcm, err := cipher.NewGCM(block)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	iv := make([]byte, 12)
 	rand.Read(iv)
 	b64 := base64.StdEncoding.EncodeToString
 	return b64(blob) + "\n" + b64(iv) + "\n" + b64(gcm.Seal(nil, iv, []byte(plaintext), nil))
 }
 
-func (s sample) decrypt(t testing.TB, text string) string {
-	t.Helper()
+func (s sample) decrypt(tb testing.TB, text string) string {
+	tb.Helper()
 	lines := strings.Split(text, "\n")
 	blob, err := base64.StdEncoding.DecodeString(lines[0])
-	require.NoError(t, err)
-	wrapped, err := s.key.Decrypt(t.Context(), blob, nil)
-	require.NoError(t, err)
+	require.NoError(tb, err)
+	wrapped, err := s.key.Decrypt(tb.Context(), blob, nil)
+	require.NoError(tb, err)
 	dataKey, err := base64.StdEncoding.DecodeString(string(wrapped))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	iv, err := base64.StdEncoding.DecodeString(lines[1])
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	payload, err := base64.StdEncoding.DecodeString(lines[2])
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	block, err := aes.NewCipher(dataKey)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	gcm, err := cipher.NewGCM(block)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	plaintext, err := gcm.Open(nil, iv, payload, nil)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return string(plaintext)
 }
 

@@ -7,8 +7,9 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
 
 // Tink is the ciphertext of tink-go's KmsEnvelopeAEAD: the length of the wrapped data key in 4 bytes, the wrapped data key,

@@ -9,8 +9,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/stretchr/testify/require"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
 
 // vector is one record of testdata/v1.json, with all that a reader without a KMS needs.

@@ -47,7 +47,7 @@ func TestLayout(ctx context.Context, l envelope.Layout, cfg Config) error {
 	if t.new == nil {
 		t.new = keytest.New(keytest.Config{Ref: kmsmigrate.KeyRef{Region: "cn-beijing", Account: "1001"}})
 	}
-	if l.Name() == "" || l.Name() != l.Name() {
+	if first, second := l.Name(), l.Name(); first == "" || first != second {
 		t.broken("Name must return one name that is not empty")
 	}
 	t.foreign()

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/keyhaul/keyhaul/envelope"
 	"github.com/keyhaul/keyhaul/envelope/envelopetest"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
-	"github.com/stretchr/testify/require"
 )
 
 func table() []kmsmigrate.EncryptionContext {
