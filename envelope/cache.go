@@ -35,7 +35,7 @@ type refs struct {
 	wipe  func() // may be nil
 }
 
-func (r *refs) retain(n int64) { r.users.Add(n) }
+func (r *refs) retain(n int64) { r.users.Add(n) } //nolint:unparam // fly retains for all who wait
 
 // tryRetain fails when the last user is gone, and what it used with it.
 func (r *refs) tryRetain() bool {

@@ -219,16 +219,16 @@ func TestInNewOnlyACachedDataKeyOfTheOldSideDoesNotServe(t *testing.T) {
 		e := w.envelope(t, cfg)
 		record := seal(t, e, "x", nil)
 		require.False(t, requireOpens(t, e, record, nil, "x").Stale)
-		w.phase.Jump(kmsmigrate.Rewrite)
+		require.NoError(t, w.phase.Jump(kmsmigrate.Rewrite))
 		before := w.calls()
 		require.True(t, requireOpens(t, e, record, nil, "x").Stale, "also from the cache")
 		require.Equal(t, before, w.calls())
-		w.phase.Jump(kmsmigrate.NewOnly)
+		require.NoError(t, w.phase.Jump(kmsmigrate.NewOnly))
 		_, err := e.Open(t.Context(), record, nil)
 		require.ErrorIs(t, err, kmsmigrate.ErrRetired)
 		require.Equal(t, before, w.calls(), "the old side is not asked")
 		require.Zero(t, e.Stats().CachedOpen)
-		w.phase.Jump(kmsmigrate.Rewrite)
+		require.NoError(t, w.phase.Jump(kmsmigrate.Rewrite))
 		requireOpens(t, e, record, nil, "x")
 		require.Equal(t, before+1, w.calls(), "what the old side unwrapped was forgotten")
 	}
@@ -245,9 +245,9 @@ func TestSealFollowsThePhaseAtOnce(t *testing.T) {
 			return info.Copies[0].Side
 		}
 		require.Equal(t, kmsmigrate.SideOld, side())
-		w.phase.Jump(kmsmigrate.WriteNew)
+		require.NoError(t, w.phase.Jump(kmsmigrate.WriteNew))
 		require.Equal(t, kmsmigrate.SideNew, side())
-		w.phase.Jump(kmsmigrate.ReadBoth)
+		require.NoError(t, w.phase.Jump(kmsmigrate.ReadBoth))
 		require.Equal(t, kmsmigrate.SideOld, side())
 	}
 }

@@ -30,7 +30,7 @@ func TestDetectTellsAllLayoutsApart(t *testing.T) {
 	for _, l := range allLayouts() {
 		records[l.Name()] = seal(t, w.envelope(t, envelope.Config{Layout: l}), "told apart", nil)
 	}
-	w.phase.Jump(kmsmigrate.Rewrite)
+	require.NoError(t, w.phase.Jump(kmsmigrate.Rewrite))
 	for name, record := range records {
 		info, err := reader.Inspect(record)
 		require.NoError(t, err, name)

@@ -92,7 +92,7 @@ func TestCallerOwnsBuffers(t *testing.T) {
 		second := seal(t, e, "another", kmsmigrate.EncryptionContext{"k": "v"})
 		require.NotEqual(t, kept, second)
 
-		w.phase.Jump(kmsmigrate.Rewrite)
+		require.NoError(t, w.phase.Jump(kmsmigrate.Rewrite))
 		given := bytes.Clone(kept)
 		opened := requireOpens(t, e, given, kmsmigrate.EncryptionContext{"k": "v"}, "keep me")
 		clear(opened.Plaintext)

@@ -31,13 +31,17 @@ func Example() {
 		log.Fatal(err)
 	}
 
-	phase.Jump(kmsmigrate.Rewrite)
+	if err := phase.Jump(kmsmigrate.Rewrite); err != nil {
+		log.Fatal(err)
+	}
 	renewed, err := e.Renew(ctx, record, ec)
 	if err != nil {
 		log.Fatal(err)
 	}
 
-	phase.Jump(kmsmigrate.NewOnly)
+	if err := phase.Jump(kmsmigrate.NewOnly); err != nil {
+		log.Fatal(err)
+	}
 	oldKey.Disable()
 	opened, err := e.Open(ctx, renewed.Ciphertext, ec)
 	if err != nil {

@@ -73,13 +73,13 @@ func TestMovingTheTableMovesEveryRecord(t *testing.T) {
 		}
 	}
 	require.Len(t, table.entries, 2, "one data key for each process, whatever the records' contexts")
-	w.phase.Jump(kmsmigrate.Rewrite)
+	require.NoError(t, w.phase.Jump(kmsmigrate.Rewrite))
 	before := w.calls()
 	sweeper := w.envelope(t, envelope.Config{})
 	table.renewAll(t, sweeper, keys)
 	require.Equal(t, before+3*2, w.calls())
 
-	w.phase.Jump(kmsmigrate.NewOnly)
+	require.NoError(t, w.phase.Jump(kmsmigrate.NewOnly))
 	w.old.Disable()
 	e := w.envelope(t, cfg)
 	for i, record := range records {
@@ -106,7 +106,7 @@ func TestRecordsMoveIntoTheTableOnTheWay(t *testing.T) {
 	for i := range records {
 		records[i] = seal(t, writer, "moved", customers)
 	}
-	w.phase.Jump(kmsmigrate.Rewrite)
+	require.NoError(t, w.phase.Jump(kmsmigrate.Rewrite))
 	table := new(memoryTable)
 	cfg := envelope.Config{Table: table, TableContext: kmsmigrate.EncryptionContext{"purpose": "data keys"}}
 	before := w.calls()
@@ -127,7 +127,7 @@ func TestRecordsMoveIntoTheTableOnTheWay(t *testing.T) {
 	group.Wait()
 	require.Len(t, table.entries, 1)
 	require.Equal(t, before+2*3, w.calls(), "three for each process")
-	w.phase.Jump(kmsmigrate.NewOnly)
+	require.NoError(t, w.phase.Jump(kmsmigrate.NewOnly))
 	reader := w.envelope(t, cfg)
 	for i, record := range moved {
 		require.Less(t, len(record), len(records[i]))
@@ -140,7 +140,7 @@ func TestAKeyTableInADatabase(t *testing.T) {
 	t.Parallel()
 	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "keys.db"))
 	require.NoError(t, err)
-	t.Cleanup(func() { db.Close() })
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	_, err = db.ExecContext(t.Context(), "CREATE TABLE data_keys (id CHAR(32) PRIMARY KEY, entry BLOB NOT NULL)")
 	require.NoError(t, err)
 	table, err := envelope.NewSQLKeyTable(db, "data_keys", false)

@@ -34,7 +34,7 @@ func TestRenewTouchesTheDataKeyOnly(t *testing.T) {
 		again, err := e.Renew(t.Context(), renewed.Ciphertext, customers)
 		require.NoError(t, err)
 		require.Nil(t, again.Ciphertext)
-		w.phase.Jump(kmsmigrate.NewOnly)
+		require.NoError(t, w.phase.Jump(kmsmigrate.NewOnly))
 		requireOpens(t, w.envelope(t, cfg), renewed.Ciphertext, customers, "the payload stays")
 	}
 }
@@ -48,7 +48,7 @@ func TestRenewCostsThreeCallsForAllThatShareADataKey(t *testing.T) {
 		for i := range records {
 			records[i] = seal(t, writer, "twenty", nil)
 		}
-		w.phase.Jump(kmsmigrate.Rewrite)
+		require.NoError(t, w.phase.Jump(kmsmigrate.Rewrite))
 		before := w.calls()
 		e := w.envelope(t, cfg)
 		var group sync.WaitGroup
@@ -63,7 +63,7 @@ func TestRenewCostsThreeCallsForAllThatShareADataKey(t *testing.T) {
 		}
 		group.Wait()
 		require.Equal(t, before+3, w.calls())
-		w.phase.Jump(kmsmigrate.NewOnly)
+		require.NoError(t, w.phase.Jump(kmsmigrate.NewOnly))
 		for _, record := range renewed {
 			requireOpens(t, e, record, nil, "twenty")
 		}
@@ -76,7 +76,7 @@ func TestRenewIsRememberedForAsLongAsADataKey(t *testing.T) {
 		w := newWorld(t, kmsmigrate.ReadBoth)
 		e := w.envelope(t, envelope.Config{MaxAge: time.Minute})
 		record := seal(t, e, "x", nil)
-		w.phase.Jump(kmsmigrate.Rewrite)
+		require.NoError(t, w.phase.Jump(kmsmigrate.Rewrite))
 		first, err := e.Renew(t.Context(), record, nil)
 		require.NoError(t, err)
 		calls := w.calls()
@@ -100,9 +100,9 @@ func TestRenewOutsideOfRewriteDoesWhatTheClientDoes(t *testing.T) {
 	w := newWorld(t, kmsmigrate.ReadBoth)
 	e := w.envelope(t, envelope.Config{})
 	ofOld := seal(t, e, "x", nil)
-	w.phase.Jump(kmsmigrate.WriteNew)
+	require.NoError(t, w.phase.Jump(kmsmigrate.WriteNew))
 	ofNew := seal(t, e, "y", nil)
-	w.phase.Jump(kmsmigrate.Rewrite)
+	require.NoError(t, w.phase.Jump(kmsmigrate.Rewrite))
 	_, err := e.Renew(t.Context(), ofOld, nil)
 	require.NoError(t, err)
 	calls := w.calls()
@@ -110,7 +110,7 @@ func TestRenewOutsideOfRewriteDoesWhatTheClientDoes(t *testing.T) {
 		kmsmigrate.OldOnly: kmsmigrate.ErrPhase, kmsmigrate.ReadBoth: kmsmigrate.ErrPhase, kmsmigrate.WriteNew: kmsmigrate.ErrPhase,
 		kmsmigrate.NewOnly: kmsmigrate.ErrRetired,
 	} {
-		w.phase.Jump(p)
+		require.NoError(t, w.phase.Jump(p))
 		_, err := e.Renew(t.Context(), ofOld, nil)
 		require.ErrorIs(t, err, want, "also for what is remembered, in %s", p)
 		if p.Reads(kmsmigrate.SideNew) {

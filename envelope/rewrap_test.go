@@ -64,7 +64,7 @@ func TestReencryptChangesEverything(t *testing.T) {
 	w := newWorld(t, kmsmigrate.ReadBoth)
 	from := w.envelope(t, envelope.Config{Layout: envelope.ThreeLine{}})
 	record := seal(t, from, "suspect", customers)
-	w.phase.Jump(kmsmigrate.Rewrite)
+	require.NoError(t, w.phase.Jump(kmsmigrate.Rewrite))
 	e := w.envelope(t, envelope.Config{Layouts: []envelope.Layout{envelope.ThreeLine{}}})
 	again, err := e.Reencrypt(t.Context(), record, customers)
 	require.NoError(t, err)
@@ -108,7 +108,7 @@ func TestARecordWrappedForBothOpensThroughWhicheverIsUp(t *testing.T) {
 		w.old.Disable()
 		requireOpens(t, w.envelope(t, envelope.Config{}), record, customers, "twice")
 		for _, single := range []kmsmigrate.Phase{kmsmigrate.NewOnly} {
-			w.phase.Jump(single)
+			require.NoError(t, w.phase.Jump(single))
 			requireOpens(t, w.envelope(t, envelope.Config{}), record, customers, "twice")
 		}
 	}

@@ -207,7 +207,7 @@ func TestAStreamsHeaderIsRenewedWithoutItsBody(t *testing.T) {
 	require.NoError(t, writer.Close())
 	inline := sealStream(t, e, plaintext, customers)
 
-	w.phase.Jump(kmsmigrate.Rewrite)
+	require.NoError(t, w.phase.Jump(kmsmigrate.Rewrite))
 	info, err := e.Inspect(header)
 	require.NoError(t, err)
 	require.Equal(t, kmsmigrate.SideOld, info.Copies[0].Side)
@@ -220,7 +220,7 @@ func TestAStreamsHeaderIsRenewedWithoutItsBody(t *testing.T) {
 	require.NoError(t, err)
 	copy(inline, inPlace)
 
-	w.phase.Jump(kmsmigrate.NewOnly)
+	require.NoError(t, w.phase.Jump(kmsmigrate.NewOnly))
 	r, err := e.NewDetachedReader(t.Context(), renewed.Ciphertext, bytes.NewReader(body.Bytes()), customers)
 	require.NoError(t, err)
 	require.Equal(t, kmsmigrate.SideNew, r.Opened().Side)
@@ -386,7 +386,9 @@ func ExampleEnvelope_NewWriter() {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Fprint(w, "a very long document")
+	if _, err := io.WriteString(w, "a very long document"); err != nil {
+		panic(err)
+	}
 	if err := w.Close(); err != nil {
 		panic(err)
 	}
