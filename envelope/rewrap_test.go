@@ -199,3 +199,23 @@ func BenchmarkRewrap(b *testing.B) {
 		})
 	}
 }
+
+func TestRewrapRefusesAKeyThatGivesBackSomethingElse(t *testing.T) {
+	t.Parallel()
+	old := keytest.New(keytest.Config{})
+	record := seal(t, newEnvelope(t, envelope.Config{Keys: clientOf(t, kmsmigrate.OldOnly, old, nil)}), "x", nil)
+	decrypts := 0
+	liar := keytest.Intercept(old, func(_ context.Context, call keytest.Call, next func() ([]byte, error)) ([]byte, error) {
+		answer, err := next()
+		if call.Op == "decrypt" {
+			if decrypts++; decrypts == 2 { // the one that proves
+				answer[0] ^= 1
+			}
+		}
+		return answer, err
+	})
+	before := bytes.Clone(record)
+	_, err := newEnvelope(t, envelope.Config{Keys: clientOf(t, kmsmigrate.OldOnly, liar, nil)}).Rewrap(t.Context(), record, nil)
+	require.ErrorIs(t, err, kmsmigrate.ErrBadAnswer)
+	require.Equal(t, before, record)
+}
