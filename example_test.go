@@ -171,7 +171,7 @@ func Example_theRest() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := phase.SetProven(kmsmigrate.NewOnly, census, allProcessesWroteNew); err != nil {
+	if err := phase.SetProven(kmsmigrate.NewOnly, allProcessesWroteNew, census); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(phase.Current())

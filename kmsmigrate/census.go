@@ -8,12 +8,13 @@ import (
 // Census is a count of stored records by the key that wraps them, taken from their headers. Package rekey takes one, and
 // [PhaseSwitch.SetProven] asks for it.
 type Census struct {
-	Started    time.Time `json:"started"`    // before the first record was read
-	Ended      time.Time `json:"ended"`      // after the last
-	Complete   bool      `json:"complete"`   // the scan reached its end without an error
-	Records    int64     `json:"records"`    // records seen
-	Unreadable int64     `json:"unreadable"` // records whose header nobody could read
-	Counts     []Count   `json:"counts"`     // one for each wrapping key, in a stable order
+	Name       string    `json:"name,omitempty"` // of what: "customers.secret"; the caller's to set
+	Started    time.Time `json:"started"`        // before the first record was read
+	Ended      time.Time `json:"ended"`          // after the last
+	Complete   bool      `json:"complete"`       // the scan reached its end without an error
+	Records    int64     `json:"records"`        // records seen
+	Unreadable int64     `json:"unreadable"`     // records whose header nobody could read
+	Counts     []Count   `json:"counts"`         // one for each wrapping key, in a stable order
 }
 
 // Count is how many records one key version wraps.
@@ -43,13 +44,17 @@ func (c Census) Unowned() int64 { return c.Held(SideUnknown) + c.Unreadable }
 // Clear returns nil when the census proves that side s holds nothing: it is complete, counts no record there and none that
 // is unowned. Otherwise the error says what stands in the way.
 func (c Census) Clear(s Side) error {
+	of := "the census"
+	if c.Name != "" {
+		of += " of " + c.Name
+	}
 	switch {
 	case !c.Complete:
-		return fmt.Errorf("the census is not complete: it stopped after %d records", c.Records)
+		return fmt.Errorf("%s is not complete: it stopped after %d records", of, c.Records)
 	case c.Held(s) > 0:
-		return fmt.Errorf("the census counts %d records on the %s side", c.Held(s), s)
+		return fmt.Errorf("%s counts %d records on the %s side", of, c.Held(s), s)
 	case c.Unowned() > 0:
-		return fmt.Errorf("the census counts %d records that no configured key owns", c.Unowned())
+		return fmt.Errorf("%s counts %d records that no configured key owns", of, c.Unowned())
 	default:
 		return nil
 	}

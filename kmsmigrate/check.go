@@ -18,7 +18,8 @@ type CheckedKey struct {
 	Key KeyRef // the version that encrypted the canary, as far as known
 	// Works is nil where the key encrypted a canary and decrypted it again, else why not.
 	Works error
-	// Offered is what the key answered to the other side's canary. ErrForeign is as it should be. Nil means that it opened
+	// Offered is what the key answered to the other side's canary. ErrForeign is as it should be, also where there was
+	// nothing to offer. Nil means that it opened
 	// it: the two are clones of one key, and records of the old side need no rewriting. Anything else means that this
 	// service says "not mine" in a way that nobody has told the Key about, and that records of unknown keys will not be
 	// looked for on the other side.
@@ -48,6 +49,9 @@ func (c *Client) Check(ctx context.Context) ([]Checked, error) {
 		next, checked.New = c.canary(ctx, pair.New, SideNew)
 		checked.Old.Offered = c.offer(ctx, pair.Old, checked.Old, SideOld, next)
 		checked.New.Offered = c.offer(ctx, pair.New, checked.New, SideNew, old)
+		if at := checked.Old.Key; at.KeyID != "" && at.SameKey(checked.New.Key) {
+			wrong = append(wrong, fmt.Errorf("kmsmigrate: the old and the new key are one and the same %s: %w", at, ErrInvalid))
+		}
 		for _, k := range []CheckedKey{checked.Old, checked.New} {
 			if k.Works != nil {
 				wrong = append(wrong, k.Works)

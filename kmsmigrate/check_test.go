@@ -82,3 +82,10 @@ func ExampleClient_Check() {
 	fmt.Println(err)
 	// Output: kmsmigrate: encrypt on the new side: denied
 }
+
+func TestCheckFindsOneKeyBehindTwoEndpoints(t *testing.T) {
+	t.Parallel()
+	key := keytest.New(keytest.Config{})
+	_, err := client(t, kmsmigrate.OldOnly, key, keytest.Slow(key, 0)).Check(t.Context())
+	require.ErrorContains(t, err, "one and the same key")
+}

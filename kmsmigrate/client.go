@@ -55,7 +55,8 @@ type sideKey struct {
 }
 
 // NewClient checks cfg and makes a Client of it, without a call to the KMS. It fails with [ErrInvalid] where a key that
-// the phase can need is missing, where a key stands on both sides, and where two pairs have one name or one old key.
+// the phase can need is missing, where one Key stands on both sides, and where two pairs have one name or one old Key. Two Keys
+// that lead to the same KMS key are not found here; Check finds them.
 func NewClient(cfg Config) (*Client, error) {
 	c := &Client{phase: cfg.Phase, observer: cfg.Observer}
 	if isNil(c.phase) {
@@ -114,7 +115,7 @@ func (c *Client) index(older []Key) error {
 		if isNil(key) {
 			return nil
 		}
-		if reflect.TypeOf(key).Comparable() {
+		if reflect.ValueOf(key).Comparable() {
 			switch was, ok := seen[key]; {
 			case ok && was != side:
 				return fmt.Errorf("kmsmigrate: one and the same Key is on the old and on the new side: %w", ErrInvalid)

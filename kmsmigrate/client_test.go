@@ -2,6 +2,7 @@ package kmsmigrate_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -503,7 +504,9 @@ func TestNoSecretInErrorsEventsOrValues(t *testing.T) {
 					blob, err := key.Encrypt(t.Context(), []byte(secret), ec)
 					require.NoError(t, err)
 					opened, err := c.Open(t.Context(), blob, wrong)
-					texts = append(texts, fmt.Sprintf("%v %+v %#v %v", err, err, opened, opened.LogValue()))
+					asJSON, err2 := json.Marshal(map[string]any{"opened": opened})
+					require.NoError(t, err2)
+					texts = append(texts, fmt.Sprintf("%v %+v %#v %v %s", err, err, opened, opened.LogValue(), asJSON))
 					_, err = c.Renew(t.Context(), blob, wrong)
 					texts = append(texts, fmt.Sprintf("%v %+v", err, err))
 				}
@@ -631,4 +634,57 @@ func TestRefreshWithoutPermissionIsNoError(t *testing.T) {
 	done, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, c.Refresh(done), context.Canceled)
+}
+
+// A data key that does not open its record must not be wrapped anew.
+func TestRenewIfWrapsNothingThatDoesNotFit(t *testing.T) {
+	t.Parallel()
+	old, next := pair()
+	wrong := errors.New("not the record's data key")
+	renewed, err := client(t, kmsmigrate.Rewrite, old, next).RenewIf(t.Context(), encrypt(t, old, "x"), nil, func(plaintext []byte) error {
+		require.Equal(t, "x", string(plaintext))
+		return wrong
+	})
+	require.ErrorIs(t, err, wrong)
+	require.Nil(t, renewed.Ciphertext)
+	require.Equal(t, [2]int64{0, 0}, calls(next))
+}
+
+func TestARecordStandsWhereItsWorstValueDoes(t *testing.T) {
+	t.Parallel()
+	of := func(value int, side kmsmigrate.Side) kmsmigrate.Copy {
+		return kmsmigrate.Copy{Value: value, Side: side}
+	}
+	const none, old, next = kmsmigrate.SideUnknown, kmsmigrate.SideOld, kmsmigrate.SideNew
+	for _, test := range []struct {
+		copies []kmsmigrate.Copy
+		want   kmsmigrate.Side
+	}{
+		{[]kmsmigrate.Copy{of(0, old)}, old},
+		{[]kmsmigrate.Copy{of(0, old), of(0, next)}, next},
+		{[]kmsmigrate.Copy{of(0, none), of(0, old)}, old},
+		{[]kmsmigrate.Copy{of(0, next), of(1, old)}, old},
+		{[]kmsmigrate.Copy{of(0, old), of(0, next), of(1, old), of(1, next)}, next},
+		{[]kmsmigrate.Copy{of(0, next), of(1, none)}, none},
+	} {
+		got, ok := kmsmigrate.Info{Copies: test.copies}.Standing()
+		require.True(t, ok)
+		require.Equal(t, test.want, got.Side)
+	}
+	_, ok := kmsmigrate.Info{}.Standing()
+	require.False(t, ok)
+}
+
+// tagged cannot be compared with ==, which a map of keys would do.
+type tagged struct {
+	kmsmigrate.Key
+	tags any
+}
+
+func TestKeysNeedNotBeComparable(t *testing.T) {
+	t.Parallel()
+	old, next := pair()
+	c, err := kmsmigrate.NewClient(kmsmigrate.Config{Phase: kmsmigrate.Rewrite, Old: tagged{old, []string{"a"}}, New: tagged{next, nil}})
+	require.NoError(t, err)
+	encrypt(t, c, "x")
 }

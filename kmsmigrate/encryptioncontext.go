@@ -10,7 +10,8 @@ import (
 // Encrypt. Nil and empty both mean that there is none. The KMS takes up to 8,192 characters of it as JSON and keeps none
 // of it in the ciphertext (API reference, Encrypt).
 //
-// Its values can be personal data, so printing or logging one shows only how many entries it has.
+// Its values can be personal data, so printing one, or giving one to slog, shows only how many entries it has. Its JSON has
+// them all, because that is how contexts are stored: do not log a structure as JSON that has one inside.
 type EncryptionContext map[string]string
 
 // Clone returns a copy that shares nothing with ec; nil for an empty one.

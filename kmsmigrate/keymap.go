@@ -3,7 +3,9 @@ package kmsmigrate
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -32,19 +34,18 @@ func ParseKeyMap(text []byte) (KeyMap, error) {
 	if err := d.Decode(&m); err != nil {
 		return KeyMap{}, fmt.Errorf("kmsmigrate: key map: %w: %w", err, ErrInvalid)
 	}
-	if d.More() {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return KeyMap{}, fmt.Errorf("kmsmigrate: key map: more than one JSON value: %w", ErrInvalid)
 	}
 	return m, m.Validate()
 }
 
-// Validate reports what is wrong with m, or nil: it names at least one key, no id is empty, no two names of one old key
-// (its ARN and its bare id) lead to different new keys, and no key maps to itself.
+// Validate reports what is wrong with m, or nil: it names at least one key, no id is empty, and no two names of one old key
+// (its ARN and its bare id) lead to different new keys. A key may map to the same id: migration tools keep ids.
 func (m KeyMap) Validate() error {
 	if m.Default == "" && len(m.Keys) == 0 {
 		return fmt.Errorf("kmsmigrate: the key map is empty: %w", ErrInvalid)
 	}
-	bare := map[string]string{}
 	for _, old := range slices.Sorted(maps.Keys(m.Keys)) {
 		to := m.Keys[old]
 		switch {
@@ -53,17 +54,16 @@ func (m KeyMap) Validate() error {
 		case strings.TrimSpace(to) == "":
 			return fmt.Errorf("kmsmigrate: the key map has no new key for %q: %w", old, ErrInvalid)
 		}
-		name := bareName(old)
-		if was, ok := bare[name]; ok && was != to {
-			return fmt.Errorf("kmsmigrate: the key map leads %q two ways, to %q and to %q: %w", name, was, to, ErrInvalid)
+		if was, ok := m.Keys[bareName(old)]; ok && was != to {
+			return fmt.Errorf("kmsmigrate: the key map leads %q two ways, to %q and to %q: %w", bareName(old), was, to, ErrInvalid)
 		}
-		bare[name] = to
 	}
 	return nil
 }
 
 // New returns the new key for an old key's id, alias or ARN. An ARN is also found under its bare id or alias, and the
-// other way round. It fails with [ErrNoKey] where Keys does not name it and there is no Default.
+// other way round, but never under the ARN of another account or region. It fails with [ErrNoKey] where Keys does not name it
+// and there is no Default, and with [ErrInvalid] for a bare name that several ARNs share and lead to different keys.
 func (m KeyMap) New(old string) (string, error) {
 	if strings.TrimSpace(old) == "" {
 		return "", fmt.Errorf("kmsmigrate: an empty key id: %w", ErrInvalid)
@@ -72,9 +72,22 @@ func (m KeyMap) New(old string) (string, error) {
 		return to, nil
 	}
 	name := bareName(old)
-	for known, to := range m.Keys { // Validate has seen to it that all that match agree
-		if bareName(known) == name {
-			return to, nil
+	if to, ok := m.Keys[name]; ok {
+		return to, nil
+	}
+	if name == old { // a bare name: its ARN may be known
+		var found []string
+		for _, known := range slices.Sorted(maps.Keys(m.Keys)) {
+			if to := m.Keys[known]; bareName(known) == name && !slices.Contains(found, to) {
+				found = append(found, to)
+			}
+		}
+		switch len(found) {
+		case 0:
+		case 1:
+			return found[0], nil
+		default:
+			return "", fmt.Errorf("kmsmigrate: the key map leads %q to several new keys: name it by its ARN: %w", old, ErrInvalid)
 		}
 	}
 	if m.Default != "" {
@@ -142,6 +155,9 @@ func doubled(text []byte) error {
 			if top := len(seen) - 1; name && top >= 0 {
 				if seen[top][t] {
 					return fmt.Errorf("kmsmigrate: the key map names %q twice: %w", t, ErrInvalid)
+				}
+				if top == 0 && t != "default" && t != "keys" { // encoding/json would also take "Keys", and the last of them
+					return fmt.Errorf("kmsmigrate: the key map has default and keys, and no %q: %w", t, ErrInvalid)
 				}
 				seen[top][t] = true
 				name = false

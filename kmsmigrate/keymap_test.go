@@ -30,6 +30,16 @@ func TestAKeyMapFindsKeysUnderAllTheirNames(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, got, old)
 	}
+	_, err = m.New("acs:kms:cn-beijing:999:alias/mail")
+	require.NoError(t, err, "the default")
+	m.Keys["acs:kms:cn-beijing:999:alias/mail"] = "key-other"
+	require.NoError(t, m.Validate(), "two accounts may have an alias of one name")
+	got, err := m.New("acs:kms:cn-beijing:999:alias/mail")
+	require.NoError(t, err)
+	require.Equal(t, "key-other", got)
+	_, err = m.New("alias/mail")
+	require.ErrorIs(t, err, kmsmigrate.ErrInvalid, "which of the two?")
+	delete(m.Keys, "acs:kms:cn-beijing:999:alias/mail")
 	_, err = m.New("")
 	require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
 	m.Default = ""
@@ -53,6 +63,10 @@ func TestAKeyMapThatCannotBeMeantIsRefused(t *testing.T) {
 		`{"keys": {"alias/a": " "}}`:        `no new key for "alias/a"`,
 		`{"kees": {"alias/a": "key-x"}}`:    "kees",
 		`{"default": "k"} {"default": "l"}`: "more than one",
+		`{"default": "k"}}`:                 "more than one",
+		`{"default": "k"}]`:                 "more than one",
+		`{"keys": {"a": "x"}, "KEYS": {"a": "y"}}`:                                 "KEYS",
+		`{"default": "k", "Default": "l"}`:                                         "Default",
 		`{"keys": {"alias/a": "key-x", "alias/a": "key-y"}}`:                       `"alias/a" twice`,
 		`{"keys": {"alias/a": "key-x", "acs:kms:cn-hangzhou:1:alias/a": "key-y"}}`: "two ways",
 		`{"default": "k", "default": "l"}`:                                         "twice",

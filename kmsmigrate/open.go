@@ -2,6 +2,7 @@ package kmsmigrate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,9 @@ func (o Opened) String() string {
 
 // GoString returns what String returns, so that %#v does not leak either.
 func (o Opened) GoString() string { return o.String() }
+
+// MarshalJSON returns what String returns, as a string: what is logged as JSON must not leak either.
+func (o Opened) MarshalJSON() ([]byte, error) { return json.Marshal(o.String()) }
 
 // LogValue returns what String returns.
 func (o Opened) LogValue() slog.Value { return slog.StringValue(o.String()) }

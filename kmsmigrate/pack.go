@@ -27,6 +27,9 @@ func Pack(values ...[]byte) []byte {
 // Unpack returns the n values that Pack was given. They are parts of packed. It fails with [ErrInvalid] when packed does
 // not hold exactly n values.
 func Unpack(packed []byte, n int) ([][]byte, error) {
+	if n < 0 {
+		return nil, fmt.Errorf("kmsmigrate: a packed value cannot have %d parts: %w", n, ErrInvalid)
+	}
 	values := make([][]byte, n)
 	for i := range values {
 		size, used := binary.Uvarint(packed)

@@ -24,6 +24,8 @@ func TestPackedValuesComeBackAsTheyWere(t *testing.T) {
 		_, err := kmsmigrate.Unpack(packed, n)
 		require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
 	}
+	_, err := kmsmigrate.Unpack(packed, -1)
+	require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
 	for n := range packed {
 		_, err := kmsmigrate.Unpack(packed[:n], 2)
 		require.ErrorIs(t, err, kmsmigrate.ErrInvalid)

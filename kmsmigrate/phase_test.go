@@ -85,22 +85,25 @@ func TestGivingUpASideTakesACensus(t *testing.T) {
 	} {
 		s, err := kmsmigrate.NewPhaseSwitch(kmsmigrate.Rewrite)
 		require.NoError(t, err)
-		err = s.SetProven(kmsmigrate.NewOnly, census, since)
+		err = s.SetProven(kmsmigrate.NewOnly, since, clean, census)
 		require.ErrorIs(t, err, kmsmigrate.ErrPhase)
 		require.ErrorContains(t, err, why)
 		require.Equal(t, kmsmigrate.Rewrite, s.Current())
 	}
 	s, err := kmsmigrate.NewPhaseSwitch(kmsmigrate.Rewrite)
 	require.NoError(t, err)
-	require.ErrorIs(t, s.SetProven(kmsmigrate.NewOnly, clean, time.Time{}), kmsmigrate.ErrPhase, "no date, no proof")
-	require.NoError(t, s.SetProven(kmsmigrate.NewOnly, clean, since))
+	require.ErrorIs(t, s.SetProven(kmsmigrate.NewOnly, time.Time{}, clean), kmsmigrate.ErrPhase, "no date, no proof")
+	require.ErrorIs(t, s.SetProven(kmsmigrate.NewOnly, since), kmsmigrate.ErrPhase, "no census, no proof")
+	empty := with(func(c *kmsmigrate.Census) { c.Records, c.Counts = 0, nil })
+	require.ErrorContains(t, s.SetProven(kmsmigrate.NewOnly, since, empty), "the right tables", "a census of nothing proves nothing")
+	require.NoError(t, s.SetProven(kmsmigrate.NewOnly, since, clean, empty))
 	require.NoError(t, s.Set(kmsmigrate.Rewrite), "back, while the old key exists")
 	require.NoError(t, s.Set(kmsmigrate.WriteNew))
 	require.NoError(t, s.Set(kmsmigrate.ReadBoth))
-	require.ErrorIs(t, s.SetProven(kmsmigrate.OldOnly, clean, since), kmsmigrate.ErrPhase, "ten records are new")
+	require.ErrorIs(t, s.SetProven(kmsmigrate.OldOnly, since, clean), kmsmigrate.ErrPhase, "ten records are new")
 	none := with(func(c *kmsmigrate.Census) { c.Counts[0].Side = kmsmigrate.SideOld })
-	require.NoError(t, s.SetProven(kmsmigrate.OldOnly, none, since))
-	require.ErrorIs(t, s.SetProven(kmsmigrate.NewOnly, clean, since), kmsmigrate.ErrPhase, "proof is no licence to jump")
+	require.NoError(t, s.SetProven(kmsmigrate.OldOnly, since, none))
+	require.ErrorIs(t, s.SetProven(kmsmigrate.NewOnly, since, clean), kmsmigrate.ErrPhase, "proof is no licence to jump")
 }
 
 func TestTwoStepsAtOnceAreNotAJump(t *testing.T) {

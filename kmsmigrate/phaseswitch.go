@@ -43,11 +43,13 @@ func (s *PhaseSwitch) Set(p Phase) error {
 	return nil
 }
 
-// SetProven is Set for the two steps that give up reading a side: into NewOnly, and from ReadBoth back to OldOnly. The
-// census must be complete, must have begun after since, the moment at which the last process of the fleet stopped writing
-// to that side, and must show nothing left there and nothing that no key owns. A census that does not is refused with
-// [ErrPhase], and the error says what stands in the way.
-func (s *PhaseSwitch) SetProven(p Phase, census Census, since time.Time) error {
+// SetProven is Set for the two steps that give up reading a side: into NewOnly, and from ReadBoth back to OldOnly. It takes a
+// census of every place that holds ciphertext of the keys: each table, each column, each store. Which those are only the
+// application knows, and one that is left out can lose its data with the key. Each census must be complete, must have
+// begun after since, the moment at which the last process of the fleet stopped writing to that side, and must show nothing
+// left there and nothing that no key owns; together they must count at least one record, because a census of the
+// wrong place finds nothing too. Otherwise the step is refused with [ErrPhase], and the error says what stands in the way.
+func (s *PhaseSwitch) SetProven(p Phase, since time.Time, censuses ...Census) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	from := s.Current()
@@ -55,11 +57,18 @@ func (s *PhaseSwitch) SetProven(p Phase, census Census, since time.Time) error {
 		return err
 	}
 	if side, ok := gives(from, p); ok {
-		if since.IsZero() || !census.Started.After(since) {
-			return fmt.Errorf("kmsmigrate: from %s to %s: the census began before every process had stopped writing to the %s side: %w", from, p, side, ErrPhase)
+		var records int64
+		for _, census := range censuses {
+			if since.IsZero() || !census.Started.After(since) {
+				return fmt.Errorf("kmsmigrate: from %s to %s: the census began before every process had stopped writing to the %s side: %w", from, p, side, ErrPhase)
+			}
+			if err := census.Clear(side); err != nil {
+				return fmt.Errorf("kmsmigrate: from %s to %s: %w: %w", from, p, err, ErrPhase)
+			}
+			records += census.Records
 		}
-		if err := census.Clear(side); err != nil {
-			return fmt.Errorf("kmsmigrate: from %s to %s: %w: %w", from, p, err, ErrPhase)
+		if records == 0 {
+			return fmt.Errorf("kmsmigrate: from %s to %s: no census has counted a record: are they of the right tables? Where there is nothing, Jump: %w", from, p, ErrPhase)
 		}
 	}
 	s.current.Store(uint32(p))

@@ -20,6 +20,13 @@ type Renewed struct {
 // not pass for one that found nothing to do, and in NewOnly with [ErrRetired]. Other errors are those of Open and Encrypt,
 // and [ErrBadAnswer] where the new key does not give back what it was given.
 func (c *Client) Renew(ctx context.Context, ciphertext []byte, ec EncryptionContext) (Renewed, error) {
+	return c.RenewIf(ctx, ciphertext, ec, func([]byte) error { return nil })
+}
+
+// RenewIf is Renew for who can tell whether what the old key gave back is right: a data key that does not open the record it
+// stands in, say, must not be wrapped anew, or the record is lost with the old copy. It asks fits before anything is encrypted;
+// an error of it ends the renewal and is returned as it is. fits must not keep the plaintext, and its error must not show it.
+func (c *Client) RenewIf(ctx context.Context, ciphertext []byte, ec EncryptionContext, fits func(plaintext []byte) error) (Renewed, error) {
 	p, err := c.begin(ctx, "renew", ciphertext)
 	if err != nil {
 		return Renewed{}, err
@@ -40,6 +47,9 @@ func (c *Client) Renew(ctx context.Context, ciphertext []byte, ec EncryptionCont
 	defer clear(opened.Plaintext)
 	if opened.Side == SideNew {
 		return Renewed{From: opened.Key, To: opened.Key}, nil
+	}
+	if err := fits(opened.Plaintext); err != nil {
+		return Renewed{}, err
 	}
 	key := c.pairs[pair].New
 	if isNil(key) {

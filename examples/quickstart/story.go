@@ -192,7 +192,7 @@ func (s *story) finish(ctx context.Context, allWriteNew time.Time) error {
 		if err := r.rekeyer.Wait(ctx); err != nil {
 			return err
 		}
-		if err := r.phase.SetProven(kmsmigrate.NewOnly, census, allWriteNew); err != nil {
+		if err := r.phase.SetProven(kmsmigrate.NewOnly, allWriteNew, census); err != nil {
 			return err
 		}
 	}
