@@ -1,0 +1,79 @@
+// Command kmscheck finds and changes what a migration of Alibaba Cloud KMS keys breaks.
+//
+//	kmscheck ./...                        find it in Go code
+//	go vet -vettool=$(which kmscheck) ./...   the same, through go vet
+//	kmscheck terraform [-instance kst-…] [-only ADDRESS,…] [-write] FILE…   show, or make, the change of Terraform configuration
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/tools/go/analysis/multichecker"
+
+	"github.com/keyhaul/keyhaul/cmd/kmscheck/breaks"
+	"github.com/keyhaul/keyhaul/cmd/kmscheck/terraform"
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "terraform" {
+		if err := rewrite(os.Args[2:], os.Stdout, os.Stderr); err != nil {
+			fmt.Fprintln(os.Stderr, "kmscheck:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	multichecker.Main(breaks.Analyzer)
+}
+
+// rewrite shows the diff of each file, and writes the files where it is told to.
+func rewrite(args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("kmscheck terraform", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	instance := flags.String("instance", "", "id of the instance that the keys were moved into")
+	only := flags.String("only", "", "addresses that moved, with commas between them (default: all)")
+	write := flags.Bool("write", false, "write the files; otherwise only the diff is shown")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() == 0 {
+		return fmt.Errorf("no files: give the .tf files to look at")
+	}
+	options := terraform.Options{Instance: *instance}
+	if *only != "" {
+		options.Only = strings.Split(*only, ",")
+	}
+	for _, name := range flags.Args() {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		result, err := terraform.Rewrite(name, text, options)
+		if err != nil {
+			return err
+		}
+		for _, line := range result.Left {
+			fmt.Fprintln(stderr, line)
+		}
+		diff, err := terraform.Diff(name, text, result.Text)
+		if err != nil {
+			return err
+		}
+		if _, err := io.WriteString(stdout, diff); err != nil {
+			return err
+		}
+		if *write && diff != "" {
+			info, err := os.Stat(name)
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(name, result.Text, info.Mode().Perm()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
