@@ -8,6 +8,8 @@
 // A [Client] takes the place of the official clients altogether: it has every method of *kms.Client and of the transfer SDK's
 // *KmsTransferClient, and is safe for concurrent use, which they are not. NewMigratingClient makes one.
 //
+// A [Handler] does the same for applications in other languages: they point their SDK at a socket or a loopback address where it listens.
+//
 // # Where calls go
 //
 //	operation                                    goes to

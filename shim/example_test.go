@@ -1,9 +1,16 @@
 package shim_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log"
+	"net/http"
+	"time"
 
+	"github.com/aliyun/alibaba-cloud-sdk-go/sdk"
+	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/auth/credentials"
+	sdkerrors "github.com/aliyun/alibaba-cloud-sdk-go/sdk/errors"
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/kms"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
@@ -100,4 +107,41 @@ func ExampleClient() {
 	fmt.Println(len((<-answers).Plaintext), "characters of a data key")
 	// Output:
 	// 44 characters of a data key
+}
+
+// An application in any language points its SDK at a socket or a loopback address and signs with an access key that exists nowhere else.
+func ExampleHandler() {
+	cloud, err := kmstest.Start(kmstest.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = cloud.Close() }()
+	oldAt, newAt := must(cloud.Region("cn-hangzhou")), must(cloud.Region("cn-shanghai"))
+	must(oldAt.CreateKey(kmstest.KeySpec{Alias: "alias/app"}))
+	must(newAt.CreateKey(kmstest.KeySpec{Alias: "alias/app-2026"}))
+	handler := must(shim.NewHandler(
+		shim.Config{Phase: kmsmigrate.WriteNew, Old: oldAt.GatewayConfig(), New: newAt.GatewayConfig(), Keys: kmsmigrate.KeyMap{Default: "alias/app-2026"}},
+		shim.Caller{AccessKeyID: "orders", AccessKeySecret: "made-up-for-orders", Actions: []string{"Encrypt"}, Keys: []string{"alias/app"}},
+	))
+	defer func() { _ = handler.Close() }()
+	listener := must(shim.Listen(context.Background(), "127.0.0.1:0"))
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	defer func() { _ = server.Close() }()
+	go func() { _ = server.Serve(listener) }()
+
+	// The application.
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	client := must(kms.NewClientWithOptions("cn-hangzhou", sdk.NewConfig().WithHttpTransport(transport), credentials.NewAccessKeyCredential("orders", "made-up-for-orders")))
+	client.Domain = listener.Addr().String()
+	request := kms.CreateEncryptRequest()
+	request.KeyId, request.Plaintext = "alias/app", "hello"
+	fmt.Println(must(client.Encrypt(request)).IsSuccess())
+	request.KeyId = "alias/payroll"
+	_, err = client.Encrypt(request)
+	var refused *sdkerrors.ServerError
+	fmt.Println(errors.As(err, &refused), refused.ErrorCode())
+	// Output:
+	// true
+	// true Forbidden.NoPermission
 }

@@ -1,7 +1,9 @@
 package shim_test
 
 import (
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -37,5 +39,28 @@ func FuzzRoundTrip(f *testing.F) {
 		require.NoError(t, err)
 		defer func() { require.NoError(t, answer.Body.Close()) }()
 		require.Error(t, responses.Unmarshal(kms.CreateEncryptResponse(), answer, "JSON"), "nobody is there")
+	})
+}
+
+// FuzzServeHTTP sends what no caller signed: nothing of it may pass, whatever it looks like.
+func FuzzServeHTTP(f *testing.F) {
+	nowhere := alikms.GatewayConfig{Region: "cn-hangzhou", Endpoint: "127.0.0.1:1", AccessKeyID: "KMSTESTid", AccessKeySecret: "secret", PlainHTTP: true}
+	handler, err := shim.NewHandler(shim.Config{Old: nowhere}, shim.Caller{AccessKeyID: "app", AccessKeySecret: callerSecret, Actions: []string{"*"}, Keys: []string{"*"}})
+	require.NoError(f, err)
+	f.Cleanup(func() { require.NoError(f, handler.Close()) })
+	f.Add("POST", "Action=Encrypt&Version=2016-01-20&AccessKeyId=app&SignatureMethod=HMAC-SHA1&SignatureVersion=1.0&Signature=", "", "")
+	f.Add("GET", "Action=Encrypt&Format=XML", "ACS3-HMAC-SHA256 Credential=app,SignedHeaders=host;x-acs-action,Signature=00", "x")
+	f.Fuzz(func(t *testing.T, method, query, authorization, body string) {
+		request, err := http.NewRequestWithContext(t.Context(), method, "http://kms.example/", strings.NewReader(body))
+		if err != nil {
+			return
+		}
+		request.URL.RawQuery = query
+		request.Header.Set("Authorization", authorization)
+		recorder := httptest.NewRecorder()
+		handler.ServeHTTP(recorder, withLocal(request, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))
+		require.GreaterOrEqual(t, recorder.Code, 400)
+		require.NotEqual(t, http.StatusServiceUnavailable, recorder.Code, "it went on to a side")
+		require.NotEmpty(t, recorder.Body.String())
 	})
 }

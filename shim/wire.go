@@ -38,6 +38,7 @@ type asked struct {
 	format          string // JSON or XML
 	params          params
 	common          params // what every request has: signature, access key, time
+	doubled         bool   // a name has two values
 }
 
 // commonNames are the parameters that the shim makes itself for each side.
@@ -68,6 +69,7 @@ func readRequest(r *http.Request, body []byte) (asked, error) {
 		if !utf8.ValidString(name) || !utf8.ValidString(all[0]) {
 			return q, errParams
 		}
+		q.doubled = q.doubled || len(all) > 1
 		if slices.Contains(commonNames, name) {
 			q.common[name] = all[0]
 		} else {

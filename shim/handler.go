@@ -1,0 +1,201 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Caller is an application that may use a Handler. It signs with an access key that exists nowhere else: make one up for each application.
+type Caller struct {
+	// AccessKeyID and AccessKeySecret are what the application's SDK is configured with. The id has 1 to 128 letters, digits, dots, dashes
+	// and underscores; the secret has 16 characters or more.
+	AccessKeyID, AccessKeySecret string
+	// Actions are the operations that it may ask for: "Encrypt". "*" is all of them.
+	Actions []string
+	// Keys are the old keys that it may name, by id, alias or ARN, each as the application writes it; the new key that takes its place goes
+	// with it. Ciphertext does not name its key, so a caller may decrypt what keys wrote that stand here by id. "*" is all keys.
+	Keys []string
+	// Secrets are the names of the secrets that it may ask for. "*" is all of them.
+	Secrets []string
+}
+
+// Handler is the shim as an http.Handler, for applications in other languages: they point their SDK's endpoint at it. It checks the
+// signature of every request, takes no request twice, and routes as a [Transport] does.
+//
+// Requests are taken over a Unix socket or a loopback address, and from anywhere else only over TLS with a client certificate that the
+// server verified (tls.RequireAndVerifyClientCert): what passes here is plaintext. Use it with an http.Server that has time-outs.
+type Handler struct {
+	router  *router
+	callers map[string]*caller
+	seen    *seen
+}
+
+// caller is a Caller, ready to be looked at.
+type caller struct {
+	Caller
+	names map[string]bool // of keys, old and new, without what an ARN puts in front
+}
+
+// NewHandler checks cfg and callers and makes a Handler of them, without a call. It fails with kmsmigrate.ErrInvalid as NewTransport does,
+// and for a caller without a usable access key, with one that another has, or with no Actions.
+func NewHandler(cfg Config, callers ...Caller) (*Handler, error) {
+	known := map[string]*caller{}
+	for i, c := range callers {
+		switch {
+		case !plain(c.AccessKeyID):
+			return nil, invalid("caller %d: the AccessKeyID must be letters, digits, dots, dashes and underscores", i+1)
+		case known[c.AccessKeyID] != nil:
+			return nil, invalid("caller %d has the AccessKeyID of another", i+1)
+		case len(c.AccessKeySecret) < 16:
+			return nil, invalid("caller %d: the AccessKeySecret has fewer than 16 characters", i+1)
+		case c.AccessKeySecret == cfg.Old.AccessKeySecret || c.AccessKeySecret == cfg.New.AccessKeySecret:
+			return nil, invalid("caller %d has the access key of a side: make one up that is good for nothing else", i+1)
+		case len(c.Actions) == 0:
+			return nil, invalid("caller %d has no Actions", i+1)
+		}
+		names := map[string]bool{}
+		for _, key := range c.Keys {
+			names[bareName(key)] = true
+			if to, err := cfg.Keys.New(key); err == nil && key != "*" {
+				names[bareName(to)] = true
+			}
+		}
+		known[c.AccessKeyID] = &caller{Caller: c, names: names}
+	}
+	if len(known) == 0 {
+		return nil, invalid("there are no callers")
+	}
+	r, err := newRouter(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Handler{router: r, callers: known, seen: newSeen()}, nil
+}
+
+// ServeHTTP answers one request of the KMS OpenAPI, in JSON or XML as it asks, signed in either of the two ways.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := readBody(r)
+	var q asked
+	if err == nil {
+		q, err = readRequest(r, body)
+	}
+	if q.common["Format"] == "" && !isACS3(r) && !strings.Contains(r.Header.Get("Accept"), "json") {
+		q.format = "XML" // the default of the RPC style
+	}
+	a := h.answer(r, q, body, err)
+	text, contentType := a.render(q.action, q.format)
+	for name, values := range a.header(contentType) {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(a.status)
+	_, _ = w.Write(text) //nolint:gosec // JSON or XML with every value escaped, and no browser asks; who does not listen any more gets nothing
+}
+
+func (h *Handler) answer(r *http.Request, q asked, body []byte, unreadable error) *answer {
+	if !trusted(r) {
+		return failed(http.StatusForbidden, "Forbidden.NoPermission", "This operation is forbidden by permission system: the shim listens to a Unix socket, to loopback, or to clients with a verified certificate.")
+	}
+	switch {
+	case unreadable != nil || q.doubled:
+		return failed(http.StatusBadRequest, "ParseRequestParameterException", "Failed to parse the request parameters.")
+	case r.Method != http.MethodGet && r.Method != http.MethodPost:
+		return failed(http.StatusForbidden, "UnsupportedHTTPMethod", "This http method is not supported.")
+	case !plain(q.action):
+		return failed(http.StatusBadRequest, "MissingParameter", `The parameter "Action" is needed but not provided.`)
+	case q.version != apiVersion:
+		return failed(http.StatusBadRequest, "InvalidParameter", `The specified parameter "Version" is not valid.`)
+	}
+	who, refused := h.authenticate(r, q, body)
+	if refused != nil {
+		return refused
+	}
+	if !who.mayAsk(q.action, q.params) {
+		return forbidden()
+	}
+	a := h.router.do(r.Context(), q.action, q.params)
+	if a.ok() && needsAnswer[q.action] && !who.mayUse(a.text("KeyId")) {
+		return forbidden()
+	}
+	return a
+}
+
+func forbidden() *answer {
+	return failed(http.StatusForbidden, "Forbidden.NoPermission", "This operation is forbidden by permission system: the shim's Caller lists the actions, keys and secrets that are allowed.")
+}
+
+// needsAnswer are the operations whose key is known only once they are done.
+var needsAnswer = map[string]bool{"Decrypt": true, "ExportDataKey": true, "AdvanceDecrypt": true, "ReEncrypt": true}
+
+// mayAsk reports whether the caller may ask for an action with everything that the request names.
+func (c *caller) mayAsk(action string, p params) bool {
+	if !slices.Contains(c.Actions, "*") && !slices.Contains(c.Actions, action) {
+		return false
+	}
+	for name, value := range p {
+		switch {
+		case name == "SecretName" && !slices.Contains(c.Secrets, "*") && !slices.Contains(c.Secrets, value):
+			return false
+		case (strings.HasSuffix(name, "KeyId") || name == "AliasName" || name == "ProtectedResourceArn" || strings.HasPrefix(name, "ResourceId")) && !c.mayUse(value):
+			return false
+		}
+	}
+	return true
+}
+
+func (c *caller) mayUse(key string) bool {
+	return slices.Contains(c.Keys, "*") || c.names[bareName(key)]
+}
+
+// trusted reports whether a request came a way on which nobody listens.
+func trusted(r *http.Request) bool {
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		return true
+	}
+	switch at, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr); at := at.(type) {
+	case *net.UnixAddr:
+		return true
+	case *net.TCPAddr:
+		return at.IP.IsLoopback()
+	default:
+		return false
+	}
+}
+
+// Listen opens what a Handler takes requests from without a client certificate: "unix:" and a path, or host:port of a loopback address.
+// It refuses every other address with kmsmigrate.ErrInvalid.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		return new(net.ListenConfig).Listen(ctx, "unix", path)
+	}
+	host, _, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, invalid("%q is neither unix:<path> nor a loopback address with a port: elsewhere serve with mutual TLS", clip(address))
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("shim: %w", err)
+	}
+	if at, ok := l.Addr().(*net.TCPAddr); !ok || !at.IP.IsLoopback() {
+		return nil, errors.Join(invalid("%q does not lead to a loopback address", clip(address)), l.Close())
+	}
+	return l, nil
+}
+
+// Stats returns what was counted since the Handler was made.
+func (h *Handler) Stats() Stats { return h.router.stats.stats() }
+
+// SwitchSecret is that of [Transport].
+func (h *Handler) SwitchSecret(ctx context.Context, name string) error {
+	return h.router.switchSecret(ctx, name)
+}
+
+// Close ends renewals that are under way and drops idle connections. The error is always nil.
+func (h *Handler) Close() error {
+	h.router.close()
+	return nil
+}
