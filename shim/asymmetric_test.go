@@ -114,6 +114,27 @@ func TestOldSignaturesVerifyWithoutTheOldKey(t *testing.T) {
 	}
 }
 
+func TestWithoutARetainedKeyTheOldSideIsAskedUntilTheLastPhase(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := newSigner(t, w, "EC_P256", "ECDSA_SHA_256")
+	for _, phase := range phases {
+		client := w.client(t, w.transport(t, phase))
+		toOldSide, toNewSide := w.calls(func() {
+			for _, action := range []string{"GetPublicKey", "AsymmetricVerify"} {
+				_, err := plain(t, client, action, "JSON", plus(s.oldFields, "Digest", base64.StdEncoding.EncodeToString(make([]byte, 32)), "Value", "MAYCAQECAQE="))
+				if phase == kmsmigrate.NewOnly {
+					require.Contains(t, serverError(t, err).Message(), "Retained")
+				} else {
+					require.NoError(t, err)
+				}
+			}
+		})
+		require.Zero(t, toNewSide)
+		require.Equal(t, phase == kmsmigrate.NewOnly, toOldSide == 0)
+	}
+}
+
 func TestSigningMovesInAnOrderOfItsOwn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

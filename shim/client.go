@@ -207,7 +207,8 @@ func (c *Client) GetReadTimeout() time.Duration {
 	return c.read
 }
 
-// SetVerify keeps the path of a CA, as the transfer SDK's does, which uses it no further: Config has CAPEM for each side.
+// SetVerify keeps the PEM text of a CA. The transfer SDK trusts its instance by it; here CAPEM in Config says whom each side trusts, and this
+// has no effect.
 func (c *Client) SetVerify(v string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

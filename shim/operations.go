@@ -138,9 +138,13 @@ func (r *router) verifyWith(ctx context.Context, s kmsmigrate.Side, p params) *a
 		}
 	}
 	if s == kmsmigrate.SideOld && !r.phase.Current().Reads(s) {
-		return failed(http.StatusNotFound, "Forbidden.KeyNotFound", "The specified Key is not found: it is the old side's, which is not asked any more, and its public key is not among the shim's Retained ones.")
+		return unretained()
 	}
 	return r.send(ctx, s, false, "AsymmetricVerify", p)
+}
+
+func unretained() *answer {
+	return failed(http.StatusNotFound, "Forbidden.KeyNotFound", "The specified Key is not found: it is the old side's, which is not asked any more, and its public key is not among the shim's Retained ones.")
 }
 
 // publicKey answers with a retained key, or asks the side that owns it.
@@ -158,7 +162,11 @@ func (r *router) publicKey(ctx context.Context, p params) *answer {
 			return failed(http.StatusInternalServerError, "InternalFailure", "The store of retained public keys fails, or has another key than was pinned.")
 		}
 	}
-	return r.send(ctx, r.known.ofKey(p["KeyId"]), false, "GetPublicKey", p)
+	s := r.known.ofKey(p["KeyId"])
+	if s == kmsmigrate.SideOld && !r.phase.Current().Reads(s) {
+		return unretained()
+	}
+	return r.send(ctx, s, false, "GetPublicKey", p)
 }
 
 // control sends an operation that manages something to the side that owns it.

@@ -19,6 +19,9 @@ type renewer struct {
 	mu     sync.Mutex // guards closed, so that none starts after close began to wait
 	closed bool
 	wait   sync.WaitGroup
+
+	aliasMu sync.Mutex
+	aliases map[string]string // key ids of the old side to their aliases in Keys
 }
 
 const (
@@ -75,8 +78,10 @@ func (w *renewer) renew(encryptionContext, keyID, plaintext string) string {
 	ctx, cancel := context.WithTimeout(w.ctx, renewalTime)
 	defer cancel()
 	_, id, refused := w.router.place(kmsmigrate.SideNew, keyID)
-	if refused != nil {
-		return ""
+	if refused != nil { // the answer of a Decrypt names the key by its id, and Keys may know it by its alias alone
+		if _, id, refused = w.router.place(kmsmigrate.SideNew, w.alias(ctx, keyID)); refused != nil || id == "" {
+			return ""
+		}
 	}
 	made := w.router.send(ctx, kmsmigrate.SideNew, false, "Encrypt", params{"KeyId": id, "Plaintext": plaintext, "EncryptionContext": encryptionContext})
 	if !made.ok() {
@@ -89,4 +94,30 @@ func (w *renewer) renew(encryptionContext, keyID, plaintext string) string {
 	}
 	w.router.known.learn(kmsmigrate.SideNew, made.text("KeyId"), made.text("KeyVersionId"), true)
 	return blob
+}
+
+// alias returns the alias in Keys that names an old key, or "". Each alias is asked about until an answer came.
+func (w *renewer) alias(ctx context.Context, keyID string) string {
+	w.aliasMu.Lock()
+	defer w.aliasMu.Unlock()
+	known := map[string]bool{}
+	for id, alias := range w.aliases {
+		if id == keyID {
+			return alias
+		}
+		known[alias] = true
+	}
+	for name := range w.router.keys.Keys {
+		if !isAlias(bareName(name)) || known[name] {
+			continue
+		}
+		a := w.router.send(ctx, kmsmigrate.SideOld, true, "DescribeKey", params{"KeyId": name})
+		if id := describedKey(a); id != "" {
+			if w.aliases == nil {
+				w.aliases = map[string]string{}
+			}
+			w.aliases[id] = name
+		}
+	}
+	return w.aliases[keyID]
 }

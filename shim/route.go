@@ -223,14 +223,17 @@ func neither(first, second *answer) *answer {
 // resolve asks which keys the aliases of new keys name, where both sides open everything and only the key id tells them apart.
 func (r *router) resolve(ctx context.Context) {
 	for _, alias := range r.known.unresolved() {
-		if a := r.send(ctx, kmsmigrate.SideNew, true, "DescribeKey", params{"KeyId": alias}); a.ok() {
-			if meta, ok := a.fields["KeyMetadata"].(map[string]any); ok {
-				if id, ok := meta["KeyId"].(string); ok && id != "" {
-					r.known.resolved(alias, id)
-				}
-			}
+		if id := describedKey(r.send(ctx, kmsmigrate.SideNew, true, "DescribeKey", params{"KeyId": alias})); id != "" {
+			r.known.resolved(alias, id)
 		}
 	}
+}
+
+// describedKey returns the key id of an answer of DescribeKey, or "".
+func describedKey(a *answer) string {
+	meta, _ := a.fields["KeyMetadata"].(map[string]any)
+	id, _ := meta["KeyId"].(string)
+	return id
 }
 
 // blobVersion returns the id of the key version that a CiphertextBlob begins with, or "".

@@ -57,6 +57,30 @@ func TestAStaleReadHandsOutANewBlob(t *testing.T) {
 	require.Empty(t, told)
 }
 
+// TestARenewalFindsAKeyThatIsMappedByItsAlias has nothing but the alias in Keys, and Decrypt answer with the id.
+func TestARenewalFindsAKeyThatIsMappedByItsAlias(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	told := make(chan string, 10)
+	w.config.OnStale = func(_, renewed string) { told <- renewed }
+	w.config.Keys = kmsmigrate.KeyMap{Keys: map[string]string{"alias/app": "alias/app-new", "alias/none": "alias/app-new"}}
+	transport := w.transport(t, kmsmigrate.Rewrite)
+	client := w.client(t, transport)
+	for range 3 {
+		_, err := plain(t, client, "Decrypt", "JSON", map[string]string{"CiphertextBlob": encryptOld(t, w, "hello", "")})
+		require.NoError(t, err)
+		select {
+		case renewed := <-told:
+			back, err := plain(t, sdkClient(t, w.newAt), "Decrypt", "JSON", map[string]string{"CiphertextBlob": renewed})
+			require.NoError(t, err)
+			require.Equal(t, "hello", text(t, back, "Plaintext"))
+		case <-time.After(patience):
+			require.Fail(t, "nobody was told")
+		}
+	}
+	require.Equal(t, 1, w.cloud.Count(kmstest.Match{Action: "DescribeKey", OK: true}), "it is asked about once")
+}
+
 // TestAReadDoesNotWaitForItsRenewal has the new side hang.
 func TestAReadDoesNotWaitForItsRenewal(t *testing.T) {
 	t.Parallel()
