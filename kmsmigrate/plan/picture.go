@@ -22,7 +22,7 @@ type node struct {
 type edge struct{ X1, Y1, X2, Y2, MidY int }
 
 const (
-	nodeWidth, nodeHeight = 230, 40
+	nodeWidth, nodeHeight = 270, 40
 	gapX, gapY            = 18, 34
 )
 
@@ -100,7 +100,7 @@ func (r runbook) picture(steps []Step) picture {
 					standing = string(Waiting)
 				}
 			}
-			n := node{Text: shorten(text, 34), Mode: string(k.mode), Standing: standing, X: gapX + i*(nodeWidth+gapX), Y: gapY/2 + layer*(nodeHeight+gapY)}
+			n := node{Text: shorten(text, nodeWidth-26), Mode: string(k.mode), Standing: standing, X: gapX + i*(nodeWidth+gapX), Y: gapY/2 + layer*(nodeHeight+gapY)}
 			at[k.kind] = n
 			pic.Nodes = append(pic.Nodes, n)
 			pic.Width, pic.Height = max(pic.Width, n.X+nodeWidth+gapX), max(pic.Height, n.Y+nodeHeight+gapY/2)
@@ -136,9 +136,16 @@ func implied(byKind map[string]*kindNode, k *kindNode, kind string) bool {
 	return false
 }
 
-func shorten(text string, limit int) string {
-	if runes := []rune(text); len(runes) > limit {
-		return string(runes[:limit-1]) + "…"
+// shorten cuts a text to a width in pixels. Fonts differ, so it reckons with a wide one; Chinese characters are square.
+func shorten(text string, width float64) string {
+	for i, r := range text {
+		width -= 7.8
+		if r >= 0x2e80 {
+			width -= 5.4
+		}
+		if width < 0 {
+			return text[:i] + "…"
+		}
 	}
 	return text
 }
