@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
@@ -178,7 +179,7 @@ func done(ctx context.Context) *failure {
 }
 
 func closedFailure() *failure {
-	return &failure{sentinel: kmsmigrate.ErrInvalid, text: errClosed.Error()}
+	return &failure{sentinel: kmsmigrate.ErrUnavailable, text: errClosed.Error(), behind: []error{net.ErrClosed}}
 }
 
 // secrets are the values of one request that no error may show.
@@ -196,13 +197,27 @@ func (s secrets) show(text string) string {
 		if secret == "" {
 			continue
 		}
-		for _, form := range [...]string{secret, base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret))} {
-			if strings.Contains(folded, strings.ToLower(form)) {
+		for _, form := range [...]string{
+			secret, base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)), hex.EncodeToString([]byte(secret)),
+		} {
+			if shares(folded, strings.ToLower(form)) {
 				return ""
 			}
 		}
 	}
 	return text
+}
+
+// shares tells whether text has all of a secret in it, or any part of it that is long enough to tell something: services cut
+// what they quote.
+func shares(text, secret string) bool {
+	const enough = 8
+	for at := 0; at+enough < len(secret); at++ {
+		if strings.Contains(text, secret[at:at+enough]) {
+			return true
+		}
+	}
+	return strings.Contains(text, secret[max(0, len(secret)-enough):])
 }
 
 // token is show for codes and ids, which are short and plain.

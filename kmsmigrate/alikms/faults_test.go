@@ -353,7 +353,11 @@ func TestCloseEndsCallsUnderWayAndRefusesNewOnes(t *testing.T) {
 	require.NoError(t, g.Close())
 	require.Error(t, <-failed)
 	_, err := k.Encrypt(t.Context(), []byte(plantedText), nil)
-	require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
+	require.ErrorIs(t, err, net.ErrClosed)
+	require.ErrorIs(t, err, kmsmigrate.ErrUnavailable, "it says nothing about what was to be encrypted")
+	var said *kmsmigrate.Error
+	require.ErrorAs(t, err, &said)
+	require.False(t, said.Retryable, "not at this endpoint")
 	require.ErrorContains(t, err, "closed")
 	require.NoError(t, g.Close(), "twice is fine")
 }

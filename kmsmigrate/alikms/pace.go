@@ -190,8 +190,11 @@ func (p *pacer) ended(background bool, took time.Duration, err error) {
 		p.throttled(now)
 	case errors.Is(err, kmsmigrate.ErrUnavailable):
 		p.slower(now)
-	default:
+	case err == nil:
 		p.answered(now, took)
+	default: // a refusal comes back sooner than an answer, and would make every answer look slow
+		p.borne(now)
+		p.now++
 	}
 }
 
