@@ -27,7 +27,7 @@ var arrows = map[string][]string{
 	"kmsmigrate/kmstest":    {"kmsmigrate", "kmsmigrate/alikms", "kmsmigrate/resource"},
 	"kmsmigrate/plan":       {"kmsmigrate", "kmsmigrate/resource"},
 	"envelope":              {"kmsmigrate"},
-	"envelope/envelopetest": {"kmsmigrate", "envelope"},
+	"envelope/envelopetest": {"kmsmigrate", "kmsmigrate/keytest", "envelope"},
 	"rekey":                 {"kmsmigrate"},
 	"rekey/rekeytest":       {"kmsmigrate", "rekey"},
 	"rekey/rekeysql":        {"kmsmigrate", "rekey"},
