@@ -58,7 +58,7 @@ func TestTheMadeEstateHasEveryCaseAndIsAssessedFromItsFileAlike(t *testing.T) {
 	// Every row of the documents' tables is there, in a region that moves into a software instance and in one that moves into a hardware instance.
 	file, err := os.Open(filepath.Join(dir, "inventory.json"))
 	require.NoError(t, err)
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	inventory, err := plan.ReadInventory(file)
 	require.NoError(t, err)
 	for _, p := range inventory.Places {

@@ -53,7 +53,7 @@ func madeEstate(ctx context.Context, stdout io.Writer) (plan.Inventory, plan.Goa
 		return plan.Inventory{}, plan.Goal{}, err
 	}
 	keys, secrets := inventory.Counts()
-	fmt.Fprintf(stdout, "collected %d keys and %d secrets of %d regions through the control plane\n\n", keys, secrets, len(inventory.Places))
+	_, _ = fmt.Fprintf(stdout, "collected %d keys and %d secrets of %d regions through the control plane\n\n", keys, secrets, len(inventory.Places))
 	return inventory, goal, nil
 }
 

@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	}
 	summary(stdout, assessment, work, dir)
 	if late != nil {
-		fmt.Fprintln(stdout, "\nWARNING:", late)
+		_, _ = fmt.Fprintln(stdout, "\nWARNING:", late)
 	}
 	if *asJSON {
 		if err := json.NewEncoder(stdout).Encode(answer(assessment)); err != nil {
@@ -102,7 +102,7 @@ func read[T any](name string, parse func(io.Reader) (T, error)) (T, error) {
 		var none T
 		return none, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	value, err := parse(f)
 	if err != nil {
 		return value, fmt.Errorf("%s: %w", name, err)

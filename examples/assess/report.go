@@ -51,10 +51,10 @@ func summary(w io.Writer, a plan.Assessment, work plan.Plan, dir string) {
 		}
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "path\tkeys\tsecrets\tblocked\t")
+	_, _ = fmt.Fprintln(table, "path\tkeys\tsecrets\tblocked\t")
 	for _, p := range plan.Paths() {
 		if keys[p]+secrets[p] > 0 {
-			fmt.Fprintf(table, "%s\t%d\t%d\t%d\t\n", p, keys[p], secrets[p], blocked[p])
+			_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t\n", p, keys[p], secrets[p], blocked[p])
 		}
 	}
 	_ = table.Flush()
@@ -62,10 +62,10 @@ func summary(w io.Writer, a plan.Assessment, work plan.Plan, dir string) {
 		if len(p.Blockers) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "\n%s -> %s\n", p.Region, p.To)
+		_, _ = fmt.Fprintf(w, "\n%s -> %s\n", p.Region, p.To)
 		for _, f := range p.Blockers {
 			rule, _ := plan.FindRule(f.Rule)
-			fmt.Fprintf(w, "  %s %s: %s\n", f.Rule, f.About, rule.Do.EN)
+			_, _ = fmt.Fprintf(w, "  %s %s: %s\n", f.Rule, f.About, rule.Do.EN)
 		}
 	}
 	manual := 0
@@ -74,6 +74,6 @@ func summary(w io.Writer, a plan.Assessment, work plan.Plan, dir string) {
 			manual++
 		}
 	}
-	fmt.Fprintf(w, "\n%d steps, %d of them manual; %d of %d resources are blocked\n", len(work.Steps), manual, a.Blocked(), len(a.Resources))
-	fmt.Fprintf(w, "the runbook is in %s\n", dir)
+	_, _ = fmt.Fprintf(w, "\n%d steps, %d of them manual; %d of %d resources are blocked\n", len(work.Steps), manual, a.Blocked(), len(a.Resources))
+	_, _ = fmt.Fprintf(w, "the runbook is in %s\n", dir)
 }

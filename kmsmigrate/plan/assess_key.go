@@ -27,10 +27,9 @@ func (a *assessor) key(p *placeIndex, k *Key) {
 		v.To = p.move.To
 		c.border = CrossesBorder(v.Region, v.To)
 	}
-	rule := ""
-	if v.Path, rule = a.keyPath(c); rule != "" {
-		v.add(rule, c.reason(rule))
-	}
+	path, rule := a.keyPath(c)
+	v.Path = path
+	v.add(rule, c.reason(rule))
 	if moves(v.Path) {
 		a.keyStands(c)
 		a.keyMoves(c)

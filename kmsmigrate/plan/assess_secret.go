@@ -9,14 +9,13 @@ func (a *assessor) secret(p *placeIndex, s *Secret) {
 	if p.move != nil {
 		v.To = p.move.To
 	}
-	rule := ""
-	if v.Path, rule = a.secretPath(p, s, &v); rule != "" {
-		about := ""
-		if rule == "secret.no-path" || rule == "secret.unknown-type" {
-			about = s.Type
-		}
-		v.add(rule, about)
+	path, rule := a.secretPath(p, s, &v)
+	v.Path = path
+	about := ""
+	if rule == "secret.no-path" || rule == "secret.unknown-type" {
+		about = s.Type
 	}
+	v.add(rule, about)
 	if moves(v.Path) {
 		a.secretMoves(p, s, &v)
 	}

@@ -70,6 +70,7 @@ func TestTheRunbookInABrowser(t *testing.T) {
 	for _, width := range []int{1280, 390} {
 		for language, name := range map[plan.Language]string{plan.English: "English", plan.Chinese: "Chinese"} {
 			t.Run(fmt.Sprint(name, " ", width), func(t *testing.T) {
+				t.Parallel()
 				var page bytes.Buffer
 				require.NoError(t, p.HTML(&page, plan.RunbookConfig{Language: language, Assessment: &a, State: &state}))
 				text, err := json.Marshal(page.String()) // escapes < and >, so no tag of the page ends the script
