@@ -56,7 +56,7 @@ func rewrite(args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 		for _, line := range result.Left {
-			fmt.Fprintln(stderr, line)
+			_, _ = fmt.Fprintln(stderr, line)
 		}
 		diff, err := terraform.Diff(name, text, result.Text)
 		if err != nil {

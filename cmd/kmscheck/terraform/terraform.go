@@ -99,7 +99,8 @@ func Rewrite(name string, text []byte, o Options) (Result, error) {
 		}
 	}
 	if len(r.Changed) > 0 {
-		r.Text = append(out, text[done:]...)
+		out = append(out, text[done:]...)
+		r.Text = out
 	}
 	return r, nil
 }
