@@ -6,8 +6,8 @@
 //	observer, err := kmsotel.New(kmsotel.Config{Meter: otel.Meter("app"), Tracer: otel.Tracer("app")})
 //	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Observer: observer, …})
 //
-// [Observer.Attempts] is for alikms.Limits.Observer, where each request of an operation is seen: the retries, and how long it
-// waited for its turn.
+// [Observer.Attempts] is for the Observer of alikms.GatewayConfig and alikms.InstanceConfig, where each request of an operation
+// is seen: the retries, and how long it waited for its turn.
 //
 // No attribute holds a plaintext, a ciphertext, a context value, a credential or a URL.
 package kmsotel

@@ -9,16 +9,19 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
 	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmsotel"
+	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
 )
 
 // observed has a reader of metrics, a recorder of spans, and an observer that feeds them.
@@ -105,6 +108,61 @@ func TestAttemptsBecomeClientSpans(t *testing.T) {
 	}
 	require.ElementsMatch(t, []string{"throttled", "ok", "error", "deadline"}, outcomes)
 	require.Len(t, points(t, reader, "keyhaul.kms.attempt.duration"), 4)
+}
+
+func TestAGatewayReportsItsRetriesAsSpansOfTheOperation(t *testing.T) {
+	t.Parallel()
+	cloud, err := kmstest.Start(kmstest.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, cloud.Close()) })
+	region, err := cloud.Region("cn-hangzhou")
+	require.NoError(t, err)
+	key, err := region.CreateKey(kmstest.KeySpec{})
+	require.NoError(t, err)
+	observer, spans, reader := observed(t)
+	cfg := region.GatewayConfig()
+	cfg.Observer, cfg.Side = observer.Attempts(), kmsmigrate.SideOld
+	gateway, err := alikms.NewGateway(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, gateway.Close()) })
+	old, err := gateway.Key(key.ID())
+	require.NoError(t, err)
+	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Old: old, Observer: observer})
+	require.NoError(t, err)
+
+	const planted, value = "planted-plaintext-51", "planted-value-77"
+	cloud.Inject(kmstest.Fault{Match: region.Match(), Times: 1, Status: 503, Message: planted})
+	_, err = client.Encrypt(t.Context(), []byte(planted), kmsmigrate.EncryptionContext{"name": value})
+	require.NoError(t, err)
+
+	ended := spans.Ended()
+	require.Len(t, ended, 3)
+	operation := ended[2]
+	require.Equal(t, "kms encrypt", operation.Name())
+	for n, want := range []codes.Code{codes.Error, codes.Unset} {
+		require.Equal(t, "kms Encrypt", ended[n].Name())
+		require.Equal(t, trace.SpanKindClient, ended[n].SpanKind())
+		require.Equal(t, want, ended[n].Status().Code)
+		require.Equal(t, operation.SpanContext().SpanID(), ended[n].Parent().SpanID())
+		require.Contains(t, ended[n].Attributes(), attribute.Int("keyhaul.attempt", n+1))
+		require.Contains(t, ended[n].Attributes(), attribute.String("keyhaul.key", key.ID()))
+	}
+	require.Contains(t, ended[0].Attributes(), attribute.Int("http.response.status_code", 503))
+	outcomes := map[string]uint64{}
+	for _, p := range points(t, reader, "keyhaul.kms.attempt.duration") {
+		what, _ := p.Attributes.Value("keyhaul.outcome")
+		outcomes[what.AsString()] += p.Count
+		require.Positive(t, p.Sum)
+		require.Contains(t, p.Attributes.ToSlice(), attribute.String("keyhaul.side", kmsmigrate.SideOld.String()))
+		require.Contains(t, p.Attributes.ToSlice(), attribute.String("server.address", region.HTTPS))
+	}
+	require.Equal(t, map[string]uint64{"ok": 1, "unavailable": 1}, outcomes)
+	for _, span := range ended {
+		text := fmt.Sprint(span.Attributes(), span.Events(), span.Status())
+		for _, secret := range []string{planted, value, cfg.AccessKeySecret, "://"} {
+			require.NotContains(t, text, secret)
+		}
+	}
 }
 
 func TestWithoutProvidersNothingHappens(t *testing.T) {
