@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log"
+	"os"
 	"time"
 
 	_ "modernc.org/sqlite"
@@ -49,8 +50,15 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	var phase kmsmigrate.PhaseSwitch // starts at old-only, which changes nothing
-	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Phase: &phase, Old: oldKey, New: newKey})
+	current, err := kmsmigrate.ParsePhase(os.Getenv("KEYHAUL_PHASE")) // of the fleet, from where your configuration is
+	if err != nil {
+		current = kmsmigrate.OldOnly // an example has no fleet
+	}
+	phase, err := kmsmigrate.NewPhaseSwitch(current)
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Phase: phase, Old: oldKey, New: newKey})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -80,7 +88,7 @@ func Example() {
 	if err := db.QueryRowContext(ctx, `SELECT secret FROM customers WHERE id = ?`, 42).Scan(&secret); err != nil {
 		log.Fatal(err)
 	}
-	id, err := store.ID(42)
+	id, err := store.ID(42) // of the row's key
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -91,7 +99,7 @@ func Example() {
 	fmt.Println(string(plaintext))
 
 	// Where it encrypted and wrote:
-	secret, err = records.Seal(ctx, []byte("4000 0000 0000 0002"), nil)
+	secret, err = records.Seal(ctx, []byte("4000 0000 0000 0002"), nil) // store it as string(secret) in a text column
 	if err != nil {
 		log.Fatal(err)
 	}
