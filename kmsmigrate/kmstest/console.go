@@ -10,14 +10,17 @@ import (
 type MigrateSpec struct {
 	// NotShared takes the keys off the shared gateway. The tool leaves them there.
 	NotShared bool
+	// SingleVersionOnly refuses keys that have more than one version. The migration guide of 2023 has it so; the guide for the migration
+	// from KMS 1.0 to 3.0 that came after it says that material and all versions are kept, which is what the zero value does.
+	SingleVersionOnly bool
 	// Secrets are the names of secrets to take along, after the keys. A secret without a key of its own goes under the first key.
 	Secrets []string
 }
 
 // Migrate runs the console's same-region migration tool: it moves keys from outside into this instance. Key ids, aliases, tags, versions and
 // material stay. Version ids change, and the old ones still resolve, so old ciphertexts open as before. Refused are keys that are not
-// enabled, rotate by themselves, were imported, belong to a product or have a spec that the instance lacks, and more than 50 at a time;
-// one refused key refuses all.
+// enabled, rotate by themselves, were imported, belong to a product or have a spec that the instance lacks, with MigrateSpec.SingleVersionOnly
+// those of several versions too, and more than 50 at a time; one refused key refuses all.
 func (i *Instance) Migrate(spec MigrateSpec, keys ...*Key) error {
 	ids := make([]string, len(keys))
 	first := ""
@@ -27,7 +30,7 @@ func (i *Instance) Migrate(spec MigrateSpec, keys ...*Key) error {
 			first = k.id
 		}
 	}
-	if err := i.model.Migrate(ids, !spec.NotShared); err != nil {
+	if err := i.model.Migrate(ids, model.Move{KeepShared: !spec.NotShared, SingleVersion: spec.SingleVersionOnly}); err != nil {
 		return fmt.Errorf("kmstest: migrate: %w", err)
 	}
 	for _, name := range spec.Secrets {

@@ -86,6 +86,29 @@ func TestMigrationToolRefuses(t *testing.T) {
 	requireServerError(t, call(client, region.HTTPS, "Encrypt", map[string]string{"KeyId": many[0].ID(), "Plaintext": "x"}), http.StatusBadRequest, "UnsupportedOperation")
 }
 
+// The guide of 2023 refused keys that were ever rotated, and the newer text does not.
+func TestMigrationToolRefusesRotatedKeysIfSetSo(t *testing.T) {
+	t.Parallel()
+	cloud := start(t, kmstest.Config{})
+	region := openRegion(t, cloud, "cn-hangzhou")
+	instance := newInstance(t, region, kmstest.InstanceSpec{})
+	fresh, rotated := newKey(t, region.CreateKey, kmstest.KeySpec{}), newKey(t, region.CreateKey, kmstest.KeySpec{})
+	client := regionClient(t, region)
+	first := encryptWith(t, client, rotated.ID(), "first", "").CiphertextBlob
+	require.NoError(t, rotated.Rotate())
+	strict := kmstest.MigrateSpec{SingleVersionOnly: true}
+	err := instance.Migrate(strict, fresh, rotated)
+	require.ErrorContains(t, err, rotated.ID()+": it has 2 versions")
+	require.NotContains(t, err.Error(), fresh.ID())
+	require.Empty(t, describe(t, client, fresh.ID()).DKMSInstanceId)
+	require.NoError(t, instance.Migrate(strict, fresh))
+	require.NoError(t, instance.Migrate(kmstest.MigrateSpec{}, rotated))
+	require.Len(t, rotated.VersionIDs(), 2)
+	back, err := decryptWith(client, first, "")
+	require.NoError(t, err)
+	require.Equal(t, "first", back.Plaintext)
+}
+
 func TestRestoredCloneOpensInBothRegions(t *testing.T) {
 	t.Parallel()
 	cloud := start(t, kmstest.Config{})

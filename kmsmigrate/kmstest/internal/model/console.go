@@ -36,10 +36,15 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return fmt.Sprintf("key %s: %s", r.KeyID, r.Reason) }
 
+// Move is how the migration tool is set.
+type Move struct {
+	KeepShared    bool // the keys stay reachable through the shared gateway, which is what the tool does
+	SingleVersion bool // keys of more than one version are refused, as in 2023
+}
+
 // Migrate is the same-region migration tool: it moves keys from outside into an instance. Key ids, aliases, tags, versions and their material
-// stay; version ids change, and the old ones still resolve. keepShared leaves the keys reachable through the shared gateway, which is what
-// the tool does. One refused key refuses the batch.
-func (i *Instance) Migrate(ids []string, keepShared bool) error {
+// stay; version ids change, and the old ones still resolve. One refused key refuses the batch.
+func (i *Instance) Migrate(ids []string, how Move) error {
 	c := i.Region.cloud
 	c.lock()
 	defer c.unlock()
@@ -50,7 +55,7 @@ func (i *Instance) Migrate(ids []string, keepShared bool) error {
 	var refusals []error
 	for n, id := range ids {
 		keys[n] = i.Region.keys[id]
-		if reason := i.refuses(keys[n]); reason != "" {
+		if reason := i.refuses(keys[n], how); reason != "" {
 			refusals = append(refusals, &Refusal{id, reason})
 		}
 	}
@@ -58,7 +63,7 @@ func (i *Instance) Migrate(ids []string, keepShared bool) error {
 		return errors.Join(refusals...)
 	}
 	for _, k := range keys {
-		k.Instance, k.Shared = i, keepShared
+		k.Instance, k.Shared = i, how.KeepShared
 		k.Protection = ProtectionSoftware
 		if i.Kind == Hardware {
 			k.Protection = ProtectionHSM
@@ -73,7 +78,7 @@ func (i *Instance) Migrate(ids []string, keepShared bool) error {
 }
 
 // refuses gives the tool's reason not to take a key; "" when it takes it.
-func (i *Instance) refuses(k *Key) string {
+func (i *Instance) refuses(k *Key, how Move) string {
 	switch {
 	case k == nil:
 		return "not found in this region"
@@ -87,6 +92,8 @@ func (i *Instance) refuses(k *Key) string {
 		return "automatic rotation is on"
 	case k.Origin != OriginKMS:
 		return "its material was imported"
+	case how.SingleVersion && len(k.Versions) > 1:
+		return fmt.Sprintf("it has %d versions", len(k.Versions))
 	case i.Kind == Software && !slices.Contains(softwareSpecs, k.Spec):
 		return "its specification " + k.Spec + " does not exist in a software instance"
 	}
