@@ -18,7 +18,8 @@ type Layout interface {
 	Parse(record []byte) (Header, error)
 
 	// Open returns the plaintext of a record, given the unwrapped plaintext of each of its Values and the caller's
-	// encryption context. It fails with ErrTampered when the record does not authenticate under them.
+	// encryption context. It fails with ErrTampered when the record does not authenticate under them. Renew tells by it,
+	// where there is one value and the layout is no [Checker], that the old key gave back the right one.
 	Open(record []byte, values [][]byte, ec kmsmigrate.EncryptionContext) ([]byte, error)
 
 	// Rewrap returns the record with other wrapped copies and, byte for byte, the same payload.

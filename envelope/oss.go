@@ -18,7 +18,8 @@ import (
 // hand, which is all that renewal needs. Key and IV are wrapped apart from each other, with no encryption context.
 //
 // The body is AES-CTR, which has no tag: what was changed is not noticed. Nothing is guessed, therefore: key and IV are
-// base64 text of 32 and 16 bytes or the object is refused, and each object is sealed with values of its own.
+// base64 text of 32 and 16 bytes or the object is refused, and each object is sealed with values of its own. That is also all
+// that renewal can check: a key of another object, given back by the old KMS key by mistake, would be wrapped anew.
 type OSS struct {
 	// MatDesc is put into re-wrapped and new objects as the description of the master key, by which SDKs choose it: a
 	// JSON object of texts. Empty leaves what is there.
@@ -91,17 +92,29 @@ func (o OSS) stream(values [][]byte) (cipher.Stream, error) {
 	if len(values) != 2 {
 		return nil, fmt.Errorf("want a key and an IV: %w", kmsmigrate.ErrInvalid)
 	}
-	key, keyOK := decodeBase64(values[0])
-	iv, ivOK := decodeBase64(values[1])
-	defer clear(key)
-	if !keyOK || len(key) != 32 || !ivOK || len(iv) != aes.BlockSize {
-		return nil, tampered(o.Name(), 0, "the unwrapped values are not the base64 text of a key of 32 bytes and an IV of 16")
+	for i, value := range values {
+		if err := o.Check(nil, i, value, nil); err != nil {
+			return nil, err
+		}
 	}
+	key, _ := decodeBase64(values[0])
+	iv, _ := decodeBase64(values[1])
+	defer clear(key)
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
 	return cipher.NewCTR(block, iv), nil
+}
+
+// Check tells a key and an IV from what is neither. CTR has nothing that would tell one key from another.
+func (o OSS) Check(_ []byte, i int, value []byte, _ kmsmigrate.EncryptionContext) error {
+	decoded, ok := decodeBase64(value)
+	defer clear(decoded)
+	if want := []int{32, aes.BlockSize}[i]; !ok || len(decoded) != want {
+		return tampered(o.Name(), 0, "unwrapped value %d of 2 is not the base64 text of %d bytes", i+1, want)
+	}
+	return nil
 }
 
 // Open decrypts the body.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"sync/atomic"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
@@ -21,6 +22,11 @@ type renewal struct {
 // so is what the KMS was given to wrap. It costs what kmsmigrate's Client.Renew does, three calls, once for all records that
 // share a wrapped data key, for as long as Config.MaxAge. The result's Ciphertext is the whole record; nil means that
 // there is nothing to do, as for every record that has a copy of the new side.
+//
+// What the old key gives back is checked before it is wrapped anew: a record of the own format against its commitment, one
+// of a Layout by opening its payload, or as its [Checker] says. With [ErrTampered] nothing is wrapped and nothing remembered.
+// Of records of a Layout that share a wrapped data key, one is checked for all that are renewed within MaxAge. A Layout of
+// several values that is no Checker cannot be checked: there the old key's word is taken.
 //
 // It works in phase Rewrite only, and fails as Client.Renew does: with kmsmigrate.ErrPhase before, and ErrRetired after.
 // With a Config.Table, records of the own format are moved into it, for good: their data key's copies go to the table, and
@@ -47,11 +53,15 @@ func (e *Envelope) Renew(ctx context.Context, record []byte, ec kmsmigrate.Encry
 	if err != nil {
 		return kmsmigrate.Renewed{}, fmt.Errorf("envelope: %s: %w", l.Name(), err)
 	}
+	fits, err := checkOf(l, record, h, ec)
+	if err != nil {
+		return kmsmigrate.Renewed{}, err
+	}
 	var result kmsmigrate.Renewed
 	var rewrap Rewrap
 	changed := false
 	for i, v := range h.Values {
-		copies, r, err := e.renewValue(ctx, p, h.Direct, v.Copies, kc)
+		copies, r, err := e.renewValue(ctx, p, renewing{layout: l, record: record, header: h, ec: ec, kc: kc, value: i, fits: fits}, v.Copies)
 		if err != nil {
 			return kmsmigrate.Renewed{}, err
 		}
@@ -100,10 +110,10 @@ func (e *Envelope) rewrapped(l headers, record []byte, r Rewrap) ([]byte, error)
 }
 
 // renewValue returns the copies that a value is to have from now on, and what was done.
-func (e *Envelope) renewValue(ctx context.Context, p kmsmigrate.Phase, direct bool, copies [][]byte, kc kmsmigrate.EncryptionContext) ([]Wrapped, kmsmigrate.Renewed, error) {
+func (e *Envelope) renewValue(ctx context.Context, p kmsmigrate.Phase, of renewing, copies [][]byte) ([]Wrapped, kmsmigrate.Renewed, error) {
 	var answers []error
 	for _, c := range e.order(p, copies) {
-		r, err := e.renewCopy(ctx, p, direct, c.wrapped, kc)
+		r, err := e.renewCopy(ctx, p, of, c.wrapped)
 		if err != nil {
 			if len(copies) > 1 && notMine(err) {
 				answers = append(answers, err)
@@ -135,31 +145,87 @@ func (e *Envelope) keep(copies [][]byte, stay func([]byte) bool) []Wrapped {
 	return kept
 }
 
+// renewing is a value of a record on its way to the new side.
+type renewing struct {
+	layout headers
+	record []byte
+	header Header
+	ec, kc kmsmigrate.EncryptionContext // the caller's, and the one that the KMS gets
+	value  int
+	fits   check // nil: nothing tells
+}
+
+// misfit tells whether what the old key gave back is not the record's.
+func (r renewing) misfit(value []byte) error {
+	if r.fits == nil {
+		return nil
+	}
+	return r.fits(r.value, value)
+}
+
+// identity is that of the renewal of one wrapped copy. In the own format it has the commitment in it: a record that commits to
+// another data key does not get this one's renewal, and fails nobody else's.
+func (r renewing) identity(wrapped []byte) identity {
+	id := identify(nil, forRenewal, 0, r.kc, nil)
+	if o, ok := r.layout.(own); ok {
+		id = append(append(id, o.name...), r.record[len(magic):fixedSize]...)
+	}
+	return identity(append(id, wrapped...))
+}
+
+// detached returns a copy of r that outlives the caller.
+func (r renewing) detached() (renewing, error) {
+	r.ec, r.kc = r.ec.Clone(), r.kc.Clone()
+	r.record = slices.Clone(r.record)
+	var err error
+	r.fits, err = checkOf(r.layout, r.record, r.header, r.ec)
+	return r, err
+}
+
 // renewCopy renews one wrapped copy, or remembers that it has been.
-func (e *Envelope) renewCopy(ctx context.Context, p kmsmigrate.Phase, direct bool, wrapped []byte, kc kmsmigrate.EncryptionContext) (kmsmigrate.Renewed, error) {
+func (e *Envelope) renewCopy(ctx context.Context, p kmsmigrate.Phase, of renewing, wrapped []byte) (kmsmigrate.Renewed, error) {
 	client, err := e.keys.At(p)
 	if err != nil {
 		return kmsmigrate.Renewed{}, err
 	}
-	// Where the answer costs no call there is nothing to remember: in other phases, and for what is known to be new.
-	if direct || !p.Rewrites() || e.sideOf(wrapped) == kmsmigrate.SideNew {
-		return client.Renew(ctx, wrapped, kc)
+	// Where the answer costs no call there is nothing to remember: in other phases, and for what is known to be new. Nor is
+	// anything where records share no values, and where a value alone cannot be checked.
+	if of.header.Direct || len(of.header.Values) > 1 || !p.Rewrites() || e.sideOf(wrapped) == kmsmigrate.SideNew {
+		return client.RenewIf(ctx, wrapped, of.kc, of.misfit)
 	}
-	id := identity(identify(nil, forRenewal, 0, kc, wrapped))
-	wrapped, kc = slices.Clone(wrapped), kc.Clone()
+	id := of.identity(wrapped)
+	hash := maphash.String(e.seed, string(id))
 	is := func(r *renewal) bool { return r.id == id }
-	r, err := e.renewals.acquire(ctx, maphash.String(e.seed, string(id)), id, p, is, func(ctx context.Context) (*renewal, error) {
-		renewed, err := client.Renew(ctx, wrapped, kc)
-		if err != nil {
-			return nil, err
-		}
-		r := &renewal{id: id, Renewed: renewed}
-		r.retain(1)
-		return r, nil
-	})
-	if err != nil {
+	if r, ok := e.renewals.get(hash); ok && is(r) {
+		return r.Renewed, nil // it holds nothing that is overwritten
+	}
+	if of, err = of.detached(); err != nil {
 		return kmsmigrate.Renewed{}, err
 	}
-	defer r.release()
-	return r.Renewed, nil
+	wrapped = slices.Clone(wrapped)
+	for {
+		var mine atomic.Bool
+		r, err := e.renewals.acquire(ctx, hash, id, p, is, func(ctx context.Context) (*renewal, error) {
+			mine.Store(true)
+			renewed, err := client.RenewIf(ctx, wrapped, of.kc, of.misfit)
+			if err != nil {
+				return nil, err
+			}
+			r := &renewal{id: id, Renewed: renewed}
+			r.retain(1)
+			return r, nil
+		})
+		if err == nil {
+			r.release()
+			return r.Renewed, nil
+		}
+		// Another record of the data key may have been tampered with, and says nothing of this one. Each turn ends the
+		// wait of at least the one whose check failed, so there are no more turns than records that wait.
+		if mine.Load() || !isMisfit(err) || ctx.Err() != nil {
+			return kmsmigrate.Renewed{}, err
+		}
+	}
 }
+
+// isMisfit tells an error about the record, or about what a key gave back for it, from one of the service.
+func isMisfit(err error) bool { return errors.Is(err, ErrTampered) || errors.Is(err, ErrFormat) }

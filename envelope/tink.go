@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -14,7 +15,8 @@ import (
 
 // Tink is the ciphertext of tink-go's KmsEnvelopeAEAD: the length of the wrapped data key in 4 bytes, the wrapped data key,
 // and what the data key's own AEAD made. The KMS gets no encryption context, as Tink has it; the payload's associated
-// data is Bound's. Records of every kind of data key are renewed; those of AES-GCM keys are opened and sealed too.
+// data is Bound's. Records of every kind of data key are renewed; those of AES-GCM keys are opened and sealed too, and
+// renewed only when they open. Of other kinds renewal can check no more than that the unwrapped value is a Tink key.
 type Tink struct {
 	// Text says that the wrapped data key stands as a CiphertextBlob string rather than as bytes: whatever the application's
 	// adapter of the KMS returned.
@@ -25,6 +27,9 @@ type Tink struct {
 	// Bound returns the associated data for an encryption context. Nil means that there is none, and that a context is
 	// refused, because nothing would bind it.
 	Bound func(kmsmigrate.EncryptionContext) []byte
+	// OtherKeys says that there are data keys of XChaCha20-Poly1305 or AES-GCM-SIV, which are serialized as those of AES-GCM
+	// are. Records that AES-GCM does not open are renewed then; otherwise they fail with ErrTampered.
+	OtherKeys bool
 }
 
 // maxTinkKey is Tink's own bound for a wrapped data key.
@@ -100,6 +105,9 @@ func (t Tink) Open(record []byte, values [][]byte, ec kmsmigrate.EncryptionConte
 			defer clear(decoded)
 		}
 	}
+	if !ok && !isTinkKey(values[0]) {
+		return nil, tampered(t.Name(), 4, "the unwrapped value is no key of Tink")
+	}
 	at := len(record) - len(payload)
 	switch {
 	case !ok:
@@ -125,6 +133,29 @@ func tinkKey(serialized []byte) ([]byte, bool) {
 		return nil, false
 	}
 	return key, true
+}
+
+// isTinkKey tells a serialized key of any kind, or its base64 text: they have fields 1 to 3, of which one at least holds bytes.
+func isTinkKey(value []byte) bool {
+	decoded, _ := decodeBase64(value)
+	defer clear(decoded)
+	for _, serialized := range [][]byte{value, decoded} {
+		m, err := parseMessage("tink", serialized, 3)
+		if err == nil && (len(m.bytes(2)) > 0 || len(m.bytes(3)) > 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// Check opens records of AES-GCM keys, and takes any key of Tink for others.
+func (t Tink) Check(record []byte, _ int, value []byte, ec kmsmigrate.EncryptionContext) error {
+	plaintext, err := t.Open(record, [][]byte{value}, ec)
+	clear(plaintext)
+	if isTinkKey(value) && (errors.Is(err, ErrFormat) || t.OtherKeys && errors.Is(err, ErrTampered)) {
+		return nil
+	}
+	return err
 }
 
 // Rewrap replaces the length and the wrapped data key.
