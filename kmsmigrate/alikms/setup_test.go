@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(fakeProcess) != "" {
 		os.Exit(serveFake())
 	}
+	if os.Getenv(proxiedProcess) != "" {
+		os.Exit(serveProxied())
+	}
 	goleak.VerifyTestMain(m)
 }
 
