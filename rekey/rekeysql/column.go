@@ -15,6 +15,7 @@ type column struct {
 	generated bool
 	bumped    bool // ON UPDATE CURRENT_TIMESTAMP
 	key       keyKind
+	classed   bool // SQLite: a key has a storage class of its own, whatever the column's type
 	text      bool
 	binary    bool
 	chars     int64 // the most characters that it holds; 0: no bound

@@ -38,7 +38,7 @@ func formatID(parts []string) string {
 }
 
 func plainID(part string) bool {
-	return part != "" && part[0] != '"' && utf8.ValidString(part)
+	return part != "" && part[0] != '"' && part[0] != 0 && utf8.ValidString(part)
 }
 
 // parseID is the reverse of formatID.
@@ -95,4 +95,80 @@ func (k keyKind) text(raw []byte) string {
 		return hex.EncodeToString(raw)
 	}
 	return string(raw)
+}
+
+// keyPart turns what keyText selected into a part of an id.
+func (c column) keyPart(raw []byte) (string, error) {
+	if !c.classed {
+		return c.key.text(raw), nil
+	}
+	switch class, rest := raw[0], raw[1:]; class {
+	case 'i':
+		return c.classPart(keyInt, string(rest)), nil
+	case 't':
+		return c.classPart(keyText, string(rest)), nil
+	case 'b':
+		return c.classPart(keyBytes, strings.ToLower(string(rest))), nil
+	default:
+		return "", fmt.Errorf("a row has a key that is a %s in the column %q: integers, text and BLOBs can be keys", raw, c.name)
+	}
+}
+
+// keyOf is the part of an id for a key of the caller's.
+func (c column) keyOf(key any) string {
+	raw, isBytes := key.([]byte)
+	text, isText := key.(string)
+	switch {
+	case isBytes && c.classed:
+		return c.classPart(keyBytes, hex.EncodeToString(raw))
+	case isBytes:
+		return c.key.text(raw)
+	case !c.classed:
+		return fmt.Sprint(key)
+	case !isText:
+		text = fmt.Sprint(key)
+		_, err := keyInt.argument(text)
+		if isInt := err == nil; isInt && c.key != keyText {
+			return c.classPart(keyInt, text)
+		}
+	case c.key == keyInt: // the column makes integers of text that is one
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return c.classPart(keyInt, strconv.FormatInt(n, 10))
+		}
+	}
+	return c.classPart(keyText, text)
+}
+
+// SQLite compares and orders by storage class first, so an id must say which one a key has. A key of the class that its
+// column declares is written as it is; any other, and text that would be taken for one, after a zero byte and a letter.
+const (
+	markInt   = "\x00i"
+	markText  = "\x00t"
+	markBytes = "\x00b"
+)
+
+// classPart is the part of an id for a key of a class.
+func (c column) classPart(class keyKind, text string) string {
+	switch {
+	case class == c.key && !strings.HasPrefix(text, "\x00"):
+		return text
+	case class == keyInt:
+		return markInt + text
+	case class == keyBytes:
+		return markBytes + text
+	default:
+		return markText + text
+	}
+}
+
+// keyArgument turns one part of an id into what the driver compares with.
+func (c column) keyArgument(part string) (any, error) {
+	if c.classed {
+		for mark, class := range map[string]keyKind{markInt: keyInt, markText: keyText, markBytes: keyBytes} {
+			if rest, marked := strings.CutPrefix(part, mark); marked {
+				return class.argument(rest)
+			}
+		}
+	}
+	return c.key.argument(part)
 }

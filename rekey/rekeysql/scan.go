@@ -24,8 +24,12 @@ func (s *Store) Scan(ctx context.Context, r rekey.Range) iter.Seq2[rekey.Record,
 func (s *Store) scan(ctx context.Context, r rekey.Range, rows int) iter.Seq2[rekey.Record, error] {
 	return func(yield func(rekey.Record, error) bool) {
 		after, started := r.After, r.After != ""
+		var way progress
 		for {
 			page, size, err := s.page(ctx, after, started, r.Through, rows)
+			if err == nil {
+				err = s.advances(&way, after, page)
+			}
 			if err != nil {
 				yield(rekey.Record{}, err)
 				return
@@ -43,6 +47,36 @@ func (s *Store) scan(ctx context.Context, r rekey.Range, rows int) iter.Seq2[rek
 			rows = int(max(1, min(int64(s.table.PageRows), s.table.PageBytes/perRow)))
 		}
 	}
+}
+
+// progress finds out whether a scan has come back to where it was, by Brent's method: a place is kept, and after 1, 2, 4, 8
+// pages another.
+type progress struct {
+	kept        string
+	pages, keep int
+}
+
+// advances returns an error where a page shows that the database's order is not that of its comparisons: then rows would be
+// left out or come again for ever.
+func (s *Store) advances(way *progress, after string, page []rekey.Record) error {
+	if len(page) == 0 {
+		return nil
+	}
+	before := after
+	for _, rec := range page {
+		if rec.ID == before {
+			return s.table.wrong("two rows have the key %q, or the scan does not advance: the key is not unique, or not ordered as it compares", rec.ID)
+		}
+		before = rec.ID
+	}
+	last := page[len(page)-1].ID
+	if last == way.kept {
+		return s.table.wrong("the scan does not advance: after the key %q it came to the same one again", last)
+	}
+	if way.pages++; way.pages > way.keep {
+		way.kept, way.pages, way.keep = last, 0, max(1, 2*way.keep)
+	}
+	return nil
 }
 
 // page reads up to limit rows, and how many bytes they have.
@@ -171,7 +205,7 @@ func (c *cell) Scan(src any) error {
 	case uint64:
 		c.raw = strconv.AppendUint(nil, v, 10)
 	default:
-		return fmt.Errorf("the driver returns a %T, where text, bytes or an integer is expected", src)
+		return fmt.Errorf("the driver returns a %T, where text, bytes or an integer is expected: %w", src, kmsmigrate.ErrInvalid)
 	}
 	return nil
 }
@@ -207,7 +241,11 @@ func (s *Store) record(rows *sql.Rows, r *row) (rekey.Record, error) {
 		if r.key[i].null {
 			return rekey.Record{}, s.table.wrong("a row has NULL in the key column %q", c.name)
 		}
-		parts[i] = c.key.text(r.key[i].raw)
+		part, err := c.keyPart(r.key[i].raw)
+		if err != nil {
+			return rekey.Record{}, s.table.wrong("%v", err)
+		}
+		parts[i] = part
 	}
 	rec := rekey.Record{ID: formatID(parts)}
 	values, held := make([][]byte, len(r.values)), false

@@ -61,7 +61,9 @@ func (s *Store) nth(ctx context.Context, after string, n int64) (id string, err 
 		}
 		parts := make([]string, len(cells))
 		for i, c := range s.key {
-			parts[i] = c.key.text(cells[i].raw)
+			if parts[i], err = c.keyPart(cells[i].raw); err != nil {
+				return s.table.wrong("%v", err)
+			}
 		}
 		id = formatID(parts)
 		return nil

@@ -15,7 +15,12 @@ func (sqlite) quote(name string) string { return `"` + strings.ReplaceAll(name, 
 
 func (sqlite) placeholder(int, column) string { return "?" }
 
-func (f sqlite) keyText(c column) string { return f.quote(c.name) }
+// keyText puts the storage class before the key, as storageClass reads it.
+func (f sqlite) keyText(c column) string {
+	name := f.quote(c.name)
+	return "CASE typeof(" + name + ") WHEN 'null' THEN NULL WHEN 'integer' THEN 'i' || " + name +
+		" WHEN 'text' THEN 't' || " + name + " WHEN 'blob' THEN 'b' || hex(" + name + ") ELSE typeof(" + name + ") END"
+}
 
 func (sqlite) swap(ctx context.Context, s *Store, key []any, was, will [][]byte) (int64, error) {
 	q := &query{flavor: s.flavor}
@@ -91,7 +96,7 @@ func (f sqlite) describe(ctx context.Context, db DB, t Table) (d definition, err
 		}
 		c.generated = hidden > 1
 		c.binary = true // a column takes everything
-		c.key = liteKey(c.kind)
+		c.key, c.classed = liteKey(c.kind), true
 		// A primary key may be NULL in SQLite where nothing says NOT NULL. Most schemas do not mean it: a row that
 		// really has NULL there is found by the scan.
 		c.nullable = !notNull && pk == 0

@@ -88,19 +88,15 @@ func (s *Store) In(db DB) *Store {
 }
 
 // ID returns the id of the record with this key, one argument for each column of Table.Key, as fmt.Sprint writes them;
-// []byte for binary columns.
+// []byte for binary columns. In SQLite, where a column holds values of every class, a string is text and []byte a BLOB.
 func (s *Store) ID(key ...any) (string, error) {
 	if len(key) != len(s.key) {
 		return "", s.table.wrong("its key has %d columns, and %d were given", len(s.key), len(key))
 	}
 	parts := make([]string, len(key))
 	for i, k := range key {
-		if raw, ok := k.([]byte); ok {
-			parts[i] = s.key[i].key.text(raw)
-		} else {
-			parts[i] = fmt.Sprint(k)
-		}
-		if _, err := s.key[i].key.argument(parts[i]); err != nil {
+		parts[i] = s.key[i].keyOf(k)
+		if _, err := s.key[i].keyArgument(parts[i]); err != nil {
 			return "", err
 		}
 	}
@@ -262,7 +258,7 @@ func (s *Store) arguments(id string) ([]any, error) {
 	}
 	args := make([]any, len(parts))
 	for i, part := range parts {
-		if args[i], err = s.key[i].key.argument(part); err != nil {
+		if args[i], err = s.key[i].keyArgument(part); err != nil {
 			return nil, err
 		}
 	}
