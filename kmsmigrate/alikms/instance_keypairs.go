@@ -83,3 +83,65 @@ func (i *Instance) AdvanceGenerateDataKeyPairWithoutPlaintext(ctx context.Contex
 		Ciphertext: bytes.TrimPrefix(answer.PrivateKeyCiphertextBlob, advanceHead), RequestID: answer.RequestId,
 	}, nil
 }
+
+// GenerateDataKeyPair makes a key pair of a spec, in format PEM or DER, and wraps its private half with the first version of a
+// key: rotation does not take effect, and AdvanceGenerateDataKeyPair is nearly always the right call. The pair's VersionID is
+// empty and its Ciphertext nil; wrapped has what Decrypt needs.
+func (i *Instance) GenerateDataKeyPair(ctx context.Context, key, spec, format string, b Binding) (pair DataKeyPair, wrapped Parts, err error) {
+	const op = "GenerateDataKeyPair"
+	aad, err := i.bound(op, key, b)
+	if err != nil {
+		return DataKeyPair{}, Parts{}, err
+	}
+	var answer api.GenerateDataKeyPairResponse
+	var version string
+	err = i.gcs(ctx, gcs{
+		reveals: true, action: op, key: shownKey(key), answer: &answer, secrets: func() secrets { return b.secrets() },
+		request: &api.GenerateDataKeyPairRequest{KeyId: key, KeyPairSpec: spec, KeyFormat: format, Aad: aad},
+		check: func(header func(string) string) string {
+			version = header(migrationHeader)
+			return cmp.Or(empty("PrivateKeyPlaintext", answer.PrivateKeyPlaintext), pairParts(&answer))
+		},
+	})
+	if err != nil {
+		return DataKeyPair{}, Parts{}, err
+	}
+	pair = DataKeyPair{KeyID: answer.KeyId, Spec: answer.KeyPairSpec, PublicKey: answer.PublicKey, PrivateKey: answer.PrivateKeyPlaintext, RequestID: answer.RequestId}
+	return pair, Parts{answer.KeyId, version, answer.Iv, answer.PrivateKeyCiphertextBlob, answer.Algorithm, "", answer.RequestId}, nil
+}
+
+// GenerateDataKeyPairWithoutPlaintext is GenerateDataKeyPair for whoever only stores the wrapped half.
+func (i *Instance) GenerateDataKeyPairWithoutPlaintext(ctx context.Context, key, spec, format string, b Binding) (pair DataKeyPair, wrapped Parts, err error) {
+	const op = "GenerateDataKeyPairWithoutPlaintext"
+	aad, err := i.bound(op, key, b)
+	if err != nil {
+		return DataKeyPair{}, Parts{}, err
+	}
+	var answer api.GenerateDataKeyPairWithoutPlaintextResponse
+	var version string
+	err = i.gcs(ctx, gcs{
+		action: op, key: shownKey(key), answer: &answer, secrets: func() secrets { return b.secrets() },
+		request: &api.GenerateDataKeyPairWithoutPlaintextRequest{KeyId: key, KeyPairSpec: spec, KeyFormat: format, Aad: aad},
+		check: func(header func(string) string) string {
+			version = header(migrationHeader)
+			return pairParts(&answer)
+		},
+	})
+	if err != nil {
+		return DataKeyPair{}, Parts{}, err
+	}
+	pair = DataKeyPair{KeyID: answer.KeyId, Spec: answer.KeyPairSpec, PublicKey: answer.PublicKey, RequestID: answer.RequestId}
+	return pair, Parts{answer.KeyId, version, answer.Iv, answer.PrivateKeyCiphertextBlob, answer.Algorithm, "", answer.RequestId}, nil
+}
+
+// pairParts says what is missing in an answer that has a wrapped half in pieces.
+func pairParts(answer interface {
+	GetKeyId() string
+	GetRequestId() string
+	GetIv() []byte
+	GetPublicKey() []byte
+	GetPrivateKeyCiphertextBlob() []byte
+}) string {
+	return cmp.Or(empty("PrivateKeyCiphertextBlob", answer.GetPrivateKeyCiphertextBlob()), empty("Iv", answer.GetIv()), empty("PublicKey", answer.GetPublicKey()),
+		missing("KeyId", answer.GetKeyId()), missing("RequestId", answer.GetRequestId()))
+}
