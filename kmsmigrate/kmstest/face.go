@@ -34,7 +34,7 @@ func (c *Cloud) openFace(door model.Door, ca *authority, saved string) (*face, e
 	if c.closed {
 		return nil, errors.New("kmstest: the cloud is closed")
 	}
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", c.hostPort(saved))
+	l, err := c.listen(saved, door.Instance != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +54,32 @@ func (c *Cloud) openFace(door model.Door, ca *authority, saved string) (*face, e
 	c.faces = append(c.faces, f)
 	f.served.Go(func() { _ = f.server.Serve(l) }) // it ends with http.ErrServerClosed
 	return f, nil
+}
+
+// used are the addresses that instances of this process have had. The instance SDK keeps one transport per address for as long as the process
+// lives, with the CA that it saw first, so an instance on the address of an earlier one is mistrusted. That pool is global, and so this must be.
+var used sync.Map
+
+// listen opens the saved address, or a free port; for an instance, one that no other has had.
+func (c *Cloud) listen(saved string, instance bool) (net.Listener, error) {
+	const tries = 50 // after thousands of instances there may be no fresh port left
+	var passed []net.Listener
+	defer func() {
+		for _, l := range passed {
+			_ = l.Close()
+		}
+	}()
+	for {
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", c.hostPort(saved))
+		if err != nil || !instance {
+			return l, err
+		}
+		_, again := used.LoadOrStore(l.Addr().String(), true)
+		if !again || saved != "" || len(passed) == tries {
+			return l, nil
+		}
+		passed = append(passed, l) // kept open, so that the next try gets another
+	}
 }
 
 func (f *face) tlsConfig() *tls.Config {
