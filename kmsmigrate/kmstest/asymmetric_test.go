@@ -273,3 +273,79 @@ func TestHardwareInstanceHasMoreSpecsAndModes(t *testing.T) {
 	_, err = hardware.Backup()
 	require.Error(t, err)
 }
+
+func TestECIESIsForHardwareInstances(t *testing.T) {
+	t.Parallel()
+	cloud := start(t, kmstest.Config{})
+	region := openRegion(t, cloud, "cn-shanghai")
+	hardware, software := newInstance(t, region, kmstest.InstanceSpec{Hardware: true}), newInstance(t, region, kmstest.InstanceSpec{})
+	ck := newClientKey(t, hardware)
+	native, err := hardware.SDKClient(ck)
+	require.NoError(t, err)
+	moved, err := hardware.TransferClient(ck)
+	require.NoError(t, err)
+	plain, err := hardware.RPCClient()
+	require.NoError(t, err)
+	algorithm := tea.String("ECIES_DH_SHA_1_XOR_HMAC")
+	for _, spec := range []string{"EC_P256", "EC_P256K"} {
+		seals := kmstest.KeySpec{Spec: spec, Usage: "ENCRYPT/DECRYPT"}
+		for _, refuses := range []func(kmstest.KeySpec) (*kmstest.Key, error){region.CreateKey, software.CreateKey} {
+			_, err := refuses(seals)
+			require.ErrorContains(t, err, "KeyUsage")
+		}
+		key := newKey(t, hardware.CreateKey, seals)
+		for _, c := range []sdkRSA{moved, plain} {
+			requireEncrypts(t, c, key, *algorithm)
+		}
+		sealed, err := native.Encrypt(&dkms.EncryptRequest{KeyId: tea.String(key.ID()), Plaintext: []byte("text"), Algorithm: algorithm})
+		require.NoError(t, err)
+		require.Len(t, sealed.CiphertextBlob, 65+4+20)
+		q := &dkms.DecryptRequest{KeyId: tea.String(key.ID()), CiphertextBlob: sealed.CiphertextBlob, Algorithm: algorithm}
+		opened, err := native.Decrypt(q)
+		require.NoError(t, err)
+		require.Equal(t, "text", string(opened.Plaintext))
+		q.CiphertextBlob[70] ^= 1
+		_, err = native.Decrypt(q)
+		requireInstanceError(t, err, "InvalidParam")
+		_, err = native.Encrypt(&dkms.EncryptRequest{KeyId: q.KeyId, Plaintext: make([]byte, 6145), Algorithm: algorithm})
+		requireInstanceError(t, err, "InvalidParameter")
+		signs := newKey(t, hardware.CreateKey, kmstest.KeySpec{Spec: spec})
+		require.Equal(t, "SIGN/VERIFY", signs.Usage())
+		_, err = native.Encrypt(&dkms.EncryptRequest{KeyId: tea.String(signs.ID()), Plaintext: []byte("x"), Algorithm: algorithm})
+		requireInstanceError(t, err, "UnsupportedOperation")
+	}
+}
+
+// No document says in which form SM2PKE comes.
+func TestSM2CiphertextsAreASN1UnlessSet(t *testing.T) {
+	t.Parallel()
+	for plain, first := range map[bool]byte{false: 0x30, true: 0x04} {
+		cloud := start(t, kmstest.Config{PlainSM2: plain})
+		region := openRegion(t, cloud, "cn-hangzhou")
+		client := regionClient(t, region)
+		key := newKey(t, region.CreateKey, kmstest.KeySpec{Spec: "EC_SM2"})
+		requireEncrypts(t, client, key, "SM2PKE")
+		q := kms.CreateAsymmetricEncryptRequest()
+		q.KeyId, q.KeyVersionId, q.Algorithm, q.Plaintext = key.ID(), key.VersionID(), "SM2PKE", "dGV4dA=="
+		out, err := client.AsymmetricEncrypt(q)
+		require.NoError(t, err)
+		raw := fromBase64(t, out.CiphertextBlob)
+		require.Equal(t, first, raw[0])
+		if plain {
+			require.Len(t, raw, 1+32+32+32+4)
+		}
+		g := kms.CreateGenerateAndExportDataKeyRequest()
+		g.KeyId, g.WrappingKeySpec, g.WrappingAlgorithm = newKey(t, region.CreateKey, kmstest.KeySpec{}).ID(), "EC_SM2", "SM2PKE"
+		g.PublicKeyBlob = base64.StdEncoding.EncodeToString(publicKeyOf(t, client, key))
+		exported, err := client.GenerateAndExportDataKey(g)
+		require.NoError(t, err)
+		require.Equal(t, first, fromBase64(t, exported.ExportedDataKey)[0])
+		d := kms.CreateAsymmetricDecryptRequest()
+		d.KeyId, d.KeyVersionId, d.Algorithm, d.CiphertextBlob = key.ID(), key.VersionID(), "SM2PKE", exported.ExportedDataKey
+		held, err := client.AsymmetricDecrypt(d)
+		require.NoError(t, err)
+		back, err := decryptWith(client, exported.CiphertextBlob, "")
+		require.NoError(t, err)
+		require.Equal(t, back.Plaintext, held.Plaintext)
+	}
+}

@@ -48,6 +48,9 @@ type Config struct {
 	NoMigrationHeader bool
 	// AdvanceOnHardware lets hardware instances do AdvanceEncrypt and its like. One document says that they cannot, another lists them.
 	AdvanceOnHardware bool
+	// PlainSM2 makes SM2PKE give 04 ‖ x ‖ y ‖ C3 ‖ C2 as it stands. Zero: the ASN.1 of GM/T 0009, which has the same parts in the same order.
+	// No document of Alibaba's says which; decryption takes both.
+	PlainSM2 bool
 	// HTTPSOnly makes the plain http port of every region answer 400 InvalidProtocol.NeedSsl, for the documents give https alone.
 	HTTPSOnly bool
 	// KeepRequests bounds how many requests Cloud.Requests remembers, latest first to stay. Zero: 100,000. Counters are exact for ever.
@@ -136,6 +139,7 @@ func Start(config Config) (*Cloud, error) {
 		EmptyContextIsNone: config.EmptyContextIsNone,
 		ReportNewVersions:  config.ReportNewVersions,
 		AdvanceOnHardware:  config.AdvanceOnHardware,
+		PlainSM2:           config.PlainSM2,
 	})
 	c.evidence.keep = cmp.Or(max(config.KeepRequests, 0), 100_000)
 	c.faults.seed(cmp.Or(config.Seed, 1))

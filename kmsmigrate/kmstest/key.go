@@ -11,7 +11,8 @@ type KeySpec struct {
 	// Spec is Aliyun_AES_256, Aliyun_AES_192, Aliyun_AES_128, Aliyun_SM4, RSA_2048, RSA_3072, RSA_4096, EC_P256, EC_P256K or EC_SM2.
 	// A software instance has Aliyun_AES_256, RSA_2048, RSA_3072, EC_P256 and EC_P256K only.
 	Spec string
-	// Usage is ENCRYPT/DECRYPT or SIGN/VERIFY. Empty: encryption, where the spec can encrypt.
+	// Usage is ENCRYPT/DECRYPT or SIGN/VERIFY. Empty: encryption, but signing for EC_P256 and EC_P256K, which encrypt (by
+	// ECIES_DH_SHA_1_XOR_HMAC) in a hardware instance alone.
 	Usage string
 	// Alias, when set, names the key too; it begins with alias/.
 	Alias string

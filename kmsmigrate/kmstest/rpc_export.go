@@ -64,5 +64,12 @@ func (c *rpcCall) wrap(text string) (string, *model.Error) {
 	if problem != "" {
 		return "", model.InvalidParameter(problem)
 	}
+	if algorithm == material.SM2PKE && c.x.face.cloud.config.PlainSM2 {
+		plain, perr := material.PlainSM2(wrapped)
+		if perr != nil {
+			return "", model.Internal()
+		}
+		wrapped = plain
+	}
 	return base64.StdEncoding.EncodeToString(wrapped), nil
 }

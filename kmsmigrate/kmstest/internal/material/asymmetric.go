@@ -43,6 +43,8 @@ func EncryptionAlgorithms(spec string) []string {
 	switch spec {
 	case RSA2048, RSA3072, RSA4096:
 		return []string{OAEP256, OAEP1}
+	case P256, P256K:
+		return []string{ECIES}
 	case SM2:
 		return []string{SM2PKE}
 	}
@@ -110,7 +112,12 @@ func (m *Material) Encrypt(algorithm string, plaintext []byte) ([]byte, error) {
 		}
 		return sm2.EncryptASN1(rand.Reader, &key.PublicKey, plaintext)
 	}
-	return nil, ErrOpen
+	return sealECIES(private, plaintext)
+}
+
+// PlainSM2 turns an SM2PKE ciphertext of Encrypt or Wrap into the other form in use: 04 ‖ x ‖ y ‖ C3 ‖ C2. Decrypt takes both.
+func PlainSM2(ciphertext []byte) ([]byte, error) {
+	return sm2.ASN1Ciphertext2Plain(ciphertext, sm2.NewPlainEncrypterOpts(sm2.MarshalUncompressed, sm2.C1C3C2))
 }
 
 func oaepHash(algorithm string) hash.Hash {
@@ -132,6 +139,8 @@ func (m *Material) Decrypt(algorithm string, ciphertext []byte) ([]byte, error) 
 		plaintext, err = rsa.DecryptOAEP(oaepHash(algorithm), nil, key, ciphertext, nil)
 	case *sm2.PrivateKey:
 		plaintext, err = sm2.Decrypt(key, ciphertext)
+	default:
+		plaintext, err = openECIES(private, ciphertext)
 	}
 	if err != nil {
 		return nil, ErrOpen

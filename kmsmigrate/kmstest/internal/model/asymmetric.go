@@ -62,6 +62,9 @@ func (d Door) AsymmetricEncrypt(ref VersionRef, plaintext []byte) (AsymmetricRes
 		return AsymmetricResult{}, InvalidParameter("Algorithm")
 	}
 	out, merr := v.Material.Encrypt(ref.Algorithm, plaintext)
+	if merr == nil && ref.Algorithm == material.SM2PKE && d.Region.cloud.rules.PlainSM2 {
+		out, merr = material.PlainSM2(out)
+	}
 	if errors.Is(merr, material.ErrTooLong) {
 		return AsymmetricResult{}, InvalidParameter("Plaintext")
 	} else if merr != nil {

@@ -34,6 +34,8 @@ type Rules struct {
 	ReportNewVersions bool
 	// AdvanceOnHardware lets hardware instances do Advance*.
 	AdvanceOnHardware bool
+	// PlainSM2 makes SM2PKE give C1C3C2 as plain bytes, not ASN.1.
+	PlainSM2 bool
 }
 
 func (r Rules) withDefaults() Rules {

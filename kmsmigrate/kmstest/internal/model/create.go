@@ -128,8 +128,8 @@ func (k *Key) check() *Error {
 		return InvalidParameter("KeyUsage")
 	case k.Symmetric() && k.Usage != EncryptDecrypt:
 		return InvalidParameter("KeyUsage")
-	case (k.Spec == material.P256 || k.Spec == material.P256K) && k.Usage != SignVerify:
-		return InvalidParameter("KeyUsage")
+	case (k.Spec == material.P256 || k.Spec == material.P256K) && k.Usage != SignVerify && (k.Instance == nil || k.Instance.Kind != Hardware):
+		return InvalidParameter("KeyUsage") // ECIES is for hardware instances alone
 	case k.Origin != OriginKMS && k.Origin != OriginExternal:
 		return InvalidParameter("Origin")
 	case k.Origin == OriginExternal && !k.Symmetric():
