@@ -45,6 +45,14 @@ func checkOf(l headers, record []byte, h Header, ec kmsmigrate.EncryptionContext
 	}
 }
 
+// ofKey has a check look at value i of the keys that unwrapping found.
+func (c check) ofKey(i int) func(*openingKey) error {
+	if c == nil {
+		return nil
+	}
+	return func(k *openingKey) error { return c(i, k.value) }
+}
+
 // commitsTo returns nil for the unwrapped value that the header's commitment was derived from.
 func (h *header) commitsTo(name string, value []byte) error {
 	dataKey, ok := decodeDataKey(value)

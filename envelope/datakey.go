@@ -43,6 +43,7 @@ type openingKey struct {
 	refs
 	purpose byte
 	suite   Suite
+	proven  atomic.Bool // it has opened a record, or is what one commits to
 	wrapped string
 	context []contextEntry
 
@@ -71,6 +72,13 @@ func (k *openingKey) is(purpose byte, s Suite, wrapped []byte, ec kmsmigrate.Enc
 		}
 	}
 	return true
+}
+
+// prove marks k as right.
+func (k *openingKey) prove() {
+	if !k.proven.Load() { // many read it at once
+		k.proven.Store(true)
+	}
 }
 
 // sealingKey is a fresh data key and its wrapped copies.

@@ -14,6 +14,9 @@ import (
 // the result are those of the wrapped copy that was opened, whenever that was: a data key from the cache is stale where
 // one from the KMS would be. A record that has a copy of the new side is never stale.
 //
+// Of several wrapped copies it takes the first that holds the record's data key; one that the key refuses as damaged, or
+// that holds another, leads to the next. A data key that does not fit is asked for once more before the record is refused.
+//
 // It fails with [ErrFormat], [ErrTampered], or as kmsmigrate's Client.Open does: with kmsmigrate.ErrRetired, in NewOnly,
 // for a data key that only the old side opens, cached or not.
 func (e *Envelope) Open(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.Opened, error) {
@@ -37,16 +40,25 @@ func (e *Envelope) Open(ctx context.Context, record []byte, ec kmsmigrate.Encryp
 		return e.openFromTable(ctx, p, record, h, ec)
 	}
 	if h.copies == 1 {
-		k, err = e.unwrap(ctx, p, forOpening, h.suite, h.first(), ec)
-	} else {
-		k, fresh, err = e.unwrapAny(ctx, p, forOpening, h.suite, h.each(), ec)
+		// As a rule the first answer fits, and to look at it costs less than what follows.
+		if k, err = e.unwrap(ctx, p, forOpening, h.suite, h.first(), ec); err == nil && string(k.commitment[:]) == string(h.commitment) {
+			k.prove()
+			return e.openOwn(p, record, &h, k, fresh)
+		}
+		if err != nil && !errors.Is(err, ErrTampered) {
+			return kmsmigrate.Opened{}, err
+		}
 	}
+	again := h // what is handed on to a function value lives on the heap
+	k, fresh, err = e.unwrapAny(ctx, p, forOpening, h.suite, h.each(), ec, func(k *openingKey) error { return k.commits(&again) })
 	if err != nil {
 		return kmsmigrate.Opened{}, err
 	}
-	if string(k.commitment[:]) != string(h.commitment) {
-		return kmsmigrate.Opened{}, tampered(ownName, 6, "the data key is not the one that the record commits to")
-	}
+	return e.openOwn(p, record, &h, k, fresh)
+}
+
+// openOwn opens the payload of a record of the own format with the data key that it commits to.
+func (e *Envelope) openOwn(p kmsmigrate.Phase, record []byte, h *header, k *openingKey, fresh bool) (kmsmigrate.Opened, error) {
 	plaintext, err := k.aead.Open(make([]byte, 0, len(h.payload)-tagSize), h.nonce, h.payload, k.bound)
 	if err != nil {
 		return kmsmigrate.Opened{}, tampered(ownName, len(record)-len(h.payload), "the payload, its nonce or the encryption context is not what was sealed")
@@ -77,8 +89,15 @@ func (e *Envelope) openLayout(ctx context.Context, p kmsmigrate.Phase, record []
 	var opened kmsmigrate.Opened
 	var first *openingKey
 	values := make([][]byte, len(h.Values))
+	var fits func(*openingKey) error
+	if len(values) == 1 && !h.Direct { // of several values, none opens the record alone
+		fits = func(k *openingKey) (err error) {
+			opened.Plaintext, err = l.Open(record, [][]byte{k.value}, ec)
+			return named(l, err)
+		}
+	}
 	for i, v := range h.Values {
-		k, fresh, err := e.unwrapValue(ctx, p, h.Direct, v.Copies, kc)
+		k, fresh, err := e.unwrapValue(ctx, p, h.Direct, v.Copies, kc, fits)
 		if err != nil {
 			return kmsmigrate.Opened{}, err
 		}
@@ -93,43 +112,94 @@ func (e *Envelope) openLayout(ctx context.Context, p kmsmigrate.Phase, record []
 		}
 		opened.Stale = opened.Stale || stale(p, k.side, fresh)
 	}
-	if opened.Plaintext, err = l.Open(record, values, ec); err != nil {
-		return kmsmigrate.Opened{}, fmt.Errorf("envelope: %s: %w", l.Name(), err)
+	if fits == nil {
+		if opened.Plaintext, err = l.Open(record, values, ec); err != nil {
+			return kmsmigrate.Opened{}, named(l, err)
+		}
 	}
 	first.count.records.Add(1)
 	return opened, nil
 }
 
 // unwrapValue returns the plaintext of one value, retained for the caller.
-func (e *Envelope) unwrapValue(ctx context.Context, p kmsmigrate.Phase, direct bool, copies [][]byte, kc kmsmigrate.EncryptionContext) (*openingKey, bool, error) {
+func (e *Envelope) unwrapValue(ctx context.Context, p kmsmigrate.Phase, direct bool, copies [][]byte, kc kmsmigrate.EncryptionContext, fits func(*openingKey) error) (*openingKey, bool, error) {
 	if !direct {
-		return e.unwrapAny(ctx, p, forLayoutOpening, 0, copies, kc)
+		return e.unwrapAny(ctx, p, forLayoutOpening, 0, copies, kc, fits)
 	}
 	k, err := e.fetch(ctx, p, forLayoutOpening, 0, copies[0], kc)
 	return k, false, err
 }
 
-// unwrapAny opens the copy of a data key that promises to cost least and to be the new side's. Only an answer that means
-// "not mine" leads to the next copy, or, where it is asked for, a service that is down.
-func (e *Envelope) unwrapAny(ctx context.Context, p kmsmigrate.Phase, purpose byte, s Suite, copies [][]byte, ec kmsmigrate.EncryptionContext) (k *openingKey, fresh bool, err error) {
+// unwrapAny opens the copy of a data key that promises to cost least and to be the new side's. An answer that means "not
+// mine", a copy that is refused as damaged, and one that holds another data key than fits takes lead to the next copy, and so,
+// where it is asked for, does a service that is down. A nil fits takes all.
+func (e *Envelope) unwrapAny(ctx context.Context, p kmsmigrate.Phase, purpose byte, s Suite, copies [][]byte, ec kmsmigrate.EncryptionContext, fits func(*openingKey) error) (k *openingKey, fresh bool, err error) {
 	if len(copies) == 1 {
-		k, err = e.unwrap(ctx, p, purpose, s, copies[0], ec)
+		k, err = e.unwrapFit(ctx, p, purpose, s, copies[0], ec, fits)
 		return k, false, err
 	}
 	order := e.order(p, copies)
 	fresh = order[0].side == kmsmigrate.SideNew
-	var answers []error
+	var wrong, others []error
+	down := false
 	for _, c := range order {
-		k, err = e.unwrap(ctx, p, purpose, s, c.wrapped, ec)
-		if err == nil {
+		k, err = e.unwrapFit(ctx, p, purpose, s, c.wrapped, ec, fits)
+		switch {
+		case err == nil:
 			return k, fresh, nil
-		}
-		if !notMine(err) && !e.mayFailOver(ctx, err) {
+		case isWrongCopy(err):
+			wrong = append(wrong, err)
+		case notMine(err):
+			others = append(others, err)
+		case e.mayFailOver(ctx, err):
+			down = true
+			others = append(others, err)
+		default:
 			return nil, false, err
 		}
-		answers = append(answers, err)
 	}
-	return nil, false, errors.Join(answers...)
+	if down { // the copy that nobody answered for may be the right one, so nothing is said against the record
+		return nil, false, errors.Join(others...)
+	}
+	return nil, false, errors.Join(append(wrong, others...)...)
+}
+
+// isWrongCopy tells an error that is about one wrapped copy of a data key, and not about the record or a service.
+func isWrongCopy(err error) bool {
+	return errors.Is(err, ErrTampered) || errors.Is(err, kmsmigrate.ErrInvalid)
+}
+
+// unwrapFit returns the data key of one wrapped copy that fits takes. One that it does not take is asked for once more, because
+// a service can give a wrong answer, which must not stay in memory; but not where it is known to have been right.
+func (e *Envelope) unwrapFit(ctx context.Context, p kmsmigrate.Phase, purpose byte, s Suite, wrapped []byte, ec kmsmigrate.EncryptionContext, fits func(*openingKey) error) (*openingKey, error) {
+	for again := false; ; again = true {
+		k, err := e.unwrap(ctx, p, purpose, s, wrapped, ec)
+		if err != nil || fits == nil {
+			return k, err
+		}
+		if err = fits(k); err == nil {
+			k.prove()
+			return k, nil
+		}
+		proven := k.proven.Load()
+		if !proven && errors.Is(err, ErrTampered) {
+			e.opening.drop(maphash.Bytes(e.seed, wrapped), k)
+		}
+		if purpose != forOpening {
+			k.release()
+		}
+		if again || proven || !errors.Is(err, ErrTampered) {
+			return nil, err
+		}
+	}
+}
+
+// commits returns nil for the data key that a record commits to.
+func (k *openingKey) commits(h *header) error {
+	if string(k.commitment[:]) != string(h.commitment) {
+		return tampered(ownName, len(magic)+2, "the data key is not the one that the record commits to")
+	}
+	return nil
 }
 
 func notMine(err error) bool {

@@ -1,7 +1,9 @@
 package envelope_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,5 +102,127 @@ func TestATamperedRecordFailsNoOtherOfItsDataKey(t *testing.T) {
 			e.Close()
 			writer.Close()
 		})
+	}
+}
+
+// withCopies returns a record of the own format with other wrapped copies.
+func withCopies(record []byte, copies ...[]byte) []byte {
+	at := 39
+	for range record[38] {
+		at += 2 + int(binary.BigEndian.Uint16(record[at:]))
+	}
+	out := append(bytes.Clone(record[:38]), byte(len(copies)))
+	for _, c := range copies {
+		out = append(binary.BigEndian.AppendUint16(out, uint16(len(c))), c...)
+	}
+	return append(out, record[at:]...)
+}
+
+// copiesOf returns the wrapped copies of a record of the own format.
+func copiesOf(record []byte) (copies [][]byte) {
+	at := 39
+	for range record[38] {
+		size := int(binary.BigEndian.Uint16(record[at:]))
+		copies = append(copies, bytes.Clone(record[at+2:at+2+size]))
+		at += 2 + size
+	}
+	return copies
+}
+
+func TestRewrapAndRenewTakeTheCopyThatFits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, kmsmigrate.ReadBoth)
+	writer := w.envelope(t, envelope.Config{WrapBoth: true, FreshKeys: true})
+	a, b := seal(t, writer, "a", nil), seal(t, writer, "b", nil)
+	ofA, ofB := copiesOf(a), copiesOf(b)
+	mixed := withCopies(a, ofA[0], ofB[1]) // the copy of the new side is another record's
+	for _, p := range []kmsmigrate.Phase{kmsmigrate.ReadBoth, kmsmigrate.WriteNew, kmsmigrate.Rewrite} {
+		require.NoError(t, w.phase.Jump(p))
+		e := w.envelope(t, envelope.Config{})
+		out, err := e.Rewrap(t.Context(), bytes.Clone(mixed), nil)
+		require.NoError(t, err, p)
+		requireOpens(t, w.envelope(t, envelope.Config{}), out, nil, "a")
+
+		hopeless := withCopies(a, ofB...)
+		before := bytes.Clone(hopeless)
+		_, err = e.Rewrap(t.Context(), hopeless, nil)
+		require.ErrorIs(t, err, envelope.ErrTampered)
+		require.Equal(t, before, hopeless)
+	}
+	// Two copies of the old side, of which the first is another record's.
+	for _, cfg := range []envelope.Config{{}, {WrapBoth: true}} {
+		e := w.envelope(t, cfg)
+		r, err := e.Renew(t.Context(), withCopies(a, ofB[0], ofA[0]), nil)
+		require.NoError(t, err)
+		requireOpens(t, newEnvelope(t, envelope.Config{Keys: clientOf(t, kmsmigrate.NewOnly, nil, w.new)}), r.Ciphertext, nil, "a")
+		r, err = e.Renew(t.Context(), withCopies(a, ofB[0]), nil)
+		require.ErrorIs(t, err, envelope.ErrTampered)
+		require.Nil(t, r.Ciphertext)
+	}
+}
+
+func TestOpenGoesOnToTheCopyThatFits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, kmsmigrate.ReadBoth)
+	writer := w.envelope(t, envelope.Config{WrapBoth: true, FreshKeys: true})
+	a, b := seal(t, writer, "a", nil), seal(t, writer, "b", nil)
+	ofA, ofB := copiesOf(a), copiesOf(b)
+	flipped := bytes.Clone(ofA[1])
+	flipped[60] ^= 1
+	junk, err := w.new.Encrypt(t.Context(), []byte("no data key"), nil)
+	require.NoError(t, err)
+	for _, wrong := range [][]byte{ofB[1], flipped, junk} {
+		e := w.envelope(t, envelope.Config{})
+		opened := requireOpens(t, e, withCopies(a, ofA[0], wrong), nil, "a")
+		require.Equal(t, kmsmigrate.SideOld, opened.Side)
+		requireOpens(t, e, b, nil, "b")
+	}
+	_, err = w.envelope(t, envelope.Config{}).Open(t.Context(), withCopies(a, ofB...), nil)
+	require.ErrorIs(t, err, envelope.ErrTampered)
+	w.old.Disable()
+	_, err = w.envelope(t, envelope.Config{}).Open(t.Context(), withCopies(a, ofA[0], ofB[1]), nil)
+	require.ErrorIs(t, err, kmsmigrate.ErrKeyState)
+	require.NotErrorIs(t, err, envelope.ErrTampered, "the copy that could not be tried may fit")
+}
+
+func TestALayoutsRecordOpensWithTheCopyThatFits(t *testing.T) {
+	t.Parallel()
+	old := keytest.New(keytest.Config{Ref: kmsmigrate.KeyRef{Region: "cn-hangzhou", Account: "1001"}})
+	new := keytest.New(keytest.Config{Ref: kmsmigrate.KeyRef{Region: "cn-beijing", Account: "1001"}})
+	cfg := envelope.Config{Keys: clientOf(t, kmsmigrate.ReadBoth, old, new), Layout: envelope.EncryptionSDK{}, WrapBoth: true, FreshKeys: true}
+	record := seal(t, newEnvelope(t, cfg), "x", nil)
+	cfg.Keys = clientOf(t, kmsmigrate.ReadBoth, old, answering(new, func() string { return aWrongKey }))
+	require.Equal(t, kmsmigrate.SideOld, requireOpens(t, newEnvelope(t, cfg), record, nil, "x").Side)
+}
+
+func TestAWrongAnswerIsNotKept(t *testing.T) {
+	t.Parallel()
+	for _, l := range []envelope.Layout{nil, envelope.ThreeLine{}} {
+		old := keytest.New(keytest.Config{})
+		record := seal(t, newEnvelope(t, envelope.Config{Keys: clientOf(t, kmsmigrate.OldOnly, old, nil), Layout: l}), "x", nil)
+		lies := 1
+		e := newEnvelope(t, envelope.Config{Layout: l, Keys: clientOf(t, kmsmigrate.OldOnly, answering(old, func() string {
+			if lies--; lies >= 0 {
+				return aWrongKey
+			}
+			return ""
+		}), nil)})
+		requireOpens(t, e, record, nil, "x")
+		lies = 2
+		e.Flush()
+		_, err := e.Open(t.Context(), record, nil)
+		require.ErrorIs(t, err, envelope.ErrTampered)
+		requireOpens(t, e, record, nil, "x")
+
+		// What has opened a record is right, and a tampered record costs no call.
+		before := decrypts(old)
+		if l == nil {
+			record[6] ^= 1
+		} else {
+			record[len(record)-10] = 'A' + ('B'-record[len(record)-10])&1 // still base64, and another letter
+		}
+		_, err = e.Open(t.Context(), record, nil)
+		require.ErrorIs(t, err, envelope.ErrTampered)
+		require.Equal(t, before, decrypts(old))
 	}
 }

@@ -75,8 +75,8 @@ func (e *Envelope) Renew(ctx context.Context, record []byte, ec kmsmigrate.Encry
 		return result, nil
 	}
 	if h.NeedsPlain {
-		for _, v := range h.Values {
-			k, _, err := e.unwrapAny(ctx, p, forLayoutOpening, 0, v.Copies, kc)
+		for i, v := range h.Values {
+			k, _, err := e.unwrapAny(ctx, p, forLayoutOpening, 0, v.Copies, kc, fits.ofKey(i))
 			if err != nil {
 				return kmsmigrate.Renewed{}, err
 			}
@@ -115,7 +115,7 @@ func (e *Envelope) renewValue(ctx context.Context, p kmsmigrate.Phase, of renewi
 	for _, c := range e.order(p, copies) {
 		r, err := e.renewCopy(ctx, p, of, c.wrapped)
 		if err != nil {
-			if len(copies) > 1 && notMine(err) {
+			if len(copies) > 1 && (notMine(err) || isWrongCopy(err)) {
 				answers = append(answers, err)
 				continue
 			}
@@ -125,8 +125,9 @@ func (e *Envelope) renewValue(ctx context.Context, p kmsmigrate.Phase, of renewi
 			return e.keep(copies, func([]byte) bool { return true }), r, nil
 		}
 		return slices.Insert(e.keep(copies, func(other []byte) bool {
-			if e.wrapBoth {
-				return len(copies) < MaxCopies || string(other) != string(c.wrapped)
+			// What nobody could check takes the place of nothing but itself.
+			if e.wrapBoth || of.fits == nil {
+				return e.wrapBoth && len(copies) < MaxCopies || string(other) != string(c.wrapped)
 			}
 			return string(other) != string(c.wrapped) && e.sideOf(other) != kmsmigrate.SideOld
 		}), 0, Wrapped{Ciphertext: r.Ciphertext, Key: r.To}), r, nil

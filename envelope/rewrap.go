@@ -10,9 +10,12 @@ import (
 )
 
 // Rewrap wraps a record's data key anew with the key, and the version of it, that the phase writes with, whichever wrapped
-// it before: after a rotation, say. All other copies are dropped. Like append, it may reuse record: where the header keeps its
-// length, as it does as a rule, the new copies are written over the old ones and the payload is not even read, so that
-// a long record costs what a short one does. A record that fails is unchanged.
+// it before: after a rotation, say. All other copies are dropped, once the data key is known to be the record's, as Renew
+// knows it: a copy that holds another leads to the next, and to [ErrTampered] when none is right.
+//
+// Like append, it may reuse record. In the own format, where the header keeps its length as it does as a rule, the new copies
+// are written over the old ones and the payload is not even read, so that a long record costs what a short one does. A
+// record that fails is unchanged.
 //
 // It makes three calls to the KMS, of which the last proves that the new copy opens, and it uses no cache. Renew is what
 // moves records through a migration.
@@ -35,10 +38,14 @@ func (e *Envelope) Rewrap(ctx context.Context, record []byte, ec kmsmigrate.Encr
 	if err != nil {
 		return nil, fmt.Errorf("envelope: %s: %w", l.Name(), err)
 	}
+	fits, err := checkOf(l, record, h, ec)
+	if err != nil {
+		return nil, err
+	}
 	cold := e.cold()
 	var r Rewrap
-	for _, v := range h.Values {
-		k, _, err := cold.unwrapAny(ctx, p, forLayoutOpening, 0, v.Copies, kc)
+	for i, v := range h.Values {
+		k, _, err := cold.unwrapAny(ctx, p, forLayoutOpening, 0, v.Copies, kc, fits.ofKey(i))
 		if err != nil {
 			return nil, err
 		}

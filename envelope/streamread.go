@@ -61,7 +61,7 @@ func (e *Envelope) openStream(ctx context.Context, h streamHeader, ec kmsmigrate
 	if err != nil {
 		return nil, kmsmigrate.Opened{}, err
 	}
-	k, fresh, err := e.unwrapAny(ctx, p, forLayoutOpening, 0, h.each(), ec)
+	k, fresh, err := e.unwrapAny(ctx, p, forLayoutOpening, 0, h.each(), ec, func(k *openingKey) error { return h.commitsTo(streamName, k.value) })
 	if err != nil {
 		return nil, kmsmigrate.Opened{}, err
 	}
