@@ -21,13 +21,14 @@ func (e *Envelope) Inspect(record []byte) (kmsmigrate.Info, error) {
 		return kmsmigrate.Info{}, err
 	}
 	info := kmsmigrate.Info{Layout: l.Name()}
-	for _, v := range h.Values {
+	for i, v := range h.Values {
 		for _, wrapped := range v.Copies {
 			of, err := e.keys.Inspect(wrapped)
 			if err != nil {
 				return kmsmigrate.Info{}, err
 			}
 			c := of.Copies[0]
+			c.Value = i
 			if !h.Direct {
 				c.Group = group(wrapped)
 			}

@@ -226,3 +226,13 @@ func TestAWrongAnswerIsNotKept(t *testing.T) {
 		require.Equal(t, before, decrypts(old))
 	}
 }
+
+func TestInspectTellsTheCopiesOfSeveralValuesApart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, kmsmigrate.ReadBoth)
+	e := w.envelope(t, envelope.Config{Layout: envelope.OSS{}})
+	info, err := e.Inspect(seal(t, e, "x", nil))
+	require.NoError(t, err)
+	require.Len(t, info.Copies, 2)
+	require.Equal(t, []int{0, 1}, []int{info.Copies[0].Value, info.Copies[1].Value})
+}
