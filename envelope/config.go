@@ -48,8 +48,10 @@ type Config struct {
 	SealAge time.Duration
 
 	// WrapBoth has Seal and Renew wrap data keys for both sides from ReadBoth to Rewrite, so that a record opens through
-	// whichever is up. Such a record counts as new. The phase's own side must answer; a record that the other could not
-	// wrap for has one copy, and Stats counts it. It needs the own format or a Layout that is a [MultiCopier].
+	// whichever is up. Such a record counts as new. The phase's own side must answer. The other is asked at the same time; its
+	// copy is stored when it has opened again, within half a second of the start. A record without it has one copy, and Stats
+	// counts it. It needs the own format or a Layout that is a [MultiCopier] for Seal; records of other Layouts, which
+	// have room for one copy, are renewed without it.
 	WrapBoth bool
 	// FailoversPerSecond lets Open try the next wrapped copy of a record when the service that should open the first does not
 	// answer, throttles, or says that its key is disabled, at most so often, so that an outage of one side does
@@ -210,6 +212,12 @@ func (e *Envelope) Close() {
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("envelope: %s: %w", fmt.Sprintf(format, args...), kmsmigrate.ErrInvalid)
+}
+
+// severalCopies tells whether records of a format have room for several copies of a value.
+func severalCopies(l headers) bool {
+	layout, ok := l.(Layout)
+	return !ok || holdsCopies(layout)
 }
 
 func holdsCopies(l Layout) bool {

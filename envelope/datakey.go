@@ -1,12 +1,14 @@
 package envelope
 
 import (
+	"bytes"
 	"context"
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
@@ -117,7 +119,7 @@ func (e *Envelope) newSealingKey(ctx context.Context, p kmsmigrate.Phase, ec kms
 	}
 	text := encodeDataKey(dataKey)
 	defer clear(text)
-	wrapped, err := e.wrap(ctx, p, text, ec)
+	wrapped, err := e.wrap(ctx, p, text, ec, true)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +153,7 @@ func (e *Envelope) newLayoutKey(ctx context.Context, p kmsmigrate.Phase, plainte
 		return nil, fmt.Errorf("envelope: %s: %w", e.layout.Name(), err)
 	}
 	for _, value := range values {
-		wrapped, err := e.wrap(ctx, p, value, kc)
+		wrapped, err := e.wrap(ctx, p, value, kc, holdsCopies(e.layout))
 		if err != nil {
 			k.release()
 			return nil, err
@@ -161,22 +163,59 @@ func (e *Envelope) newLayoutKey(ctx context.Context, p kmsmigrate.Phase, plainte
 	return k, nil
 }
 
-// wrap has the KMS encrypt one value with the key that phase p writes with, and with WrapBoth with that of the other side.
-func (e *Envelope) wrap(ctx context.Context, p kmsmigrate.Phase, value []byte, ec kmsmigrate.EncryptionContext) ([]Wrapped, error) {
+// secondTimeout is how long WrapBoth waits for the side that the phase does not write with, from when both are asked.
+const secondTimeout = 500 * time.Millisecond
+
+// wrap has the KMS encrypt one value with the key that phase p writes with and, with both, with that of the other side.
+func (e *Envelope) wrap(ctx context.Context, p kmsmigrate.Phase, value []byte, ec kmsmigrate.EncryptionContext, both bool) ([]Wrapped, error) {
+	other, ok := e.otherSide(p)
+	if !both || !ok {
+		first, err := e.wrapIn(ctx, p, value, ec)
+		if err != nil {
+			return nil, err
+		}
+		return []Wrapped{first}, nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, secondTimeout)
+	defer cancel()
+	answer := make(chan Wrapped, 1)
+	// A Key that does not heed its context may go on after this has returned, with things of its own.
+	value2, ec2 := bytes.Clone(value), ec.Clone()
+	go func() {
+		defer clear(value2)
+		if second, err := e.wrapProven(bounded, other, value2, ec2); err == nil {
+			answer <- second
+		} else {
+			cancel()
+		}
+	}()
 	first, err := e.wrapIn(ctx, p, value, ec)
 	if err != nil {
 		return nil, err
 	}
-	other, both := e.otherSide(p)
-	if !both {
-		return []Wrapped{first}, nil
+	select {
+	case second := <-answer:
+		return []Wrapped{first, second}, nil
+	case <-bounded.Done():
 	}
-	second, err := e.wrapIn(ctx, other, value, ec)
+	select {
+	case second := <-answer: // both were there
+		return []Wrapped{first, second}, nil
+	default:
+	}
+	// The second copy is there for availability, and must not cost any.
+	e.counts.single.Add(1)
+	return []Wrapped{first}, nil
+}
+
+// wrapProven has the side that phase p writes with encrypt a value, and decrypt it again: a record with a copy of the new side
+// counts as new, so that nobody would look at this copy before it is the only one.
+func (e *Envelope) wrapProven(ctx context.Context, p kmsmigrate.Phase, value []byte, ec kmsmigrate.EncryptionContext) (Wrapped, error) {
+	w, err := e.wrapIn(ctx, p, value, ec)
 	if err != nil {
-		e.counts.single.Add(1)
-		return []Wrapped{first}, nil //nolint:nilerr // the second copy is there for availability, and must not cost any
+		return w, err
 	}
-	return []Wrapped{first, second}, nil
+	return w, e.proves(ctx, p, w, value, ec)
 }
 
 // otherSide returns a phase that writes with the side that p does not write with, where WrapBoth asks for it.

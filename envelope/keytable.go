@@ -184,15 +184,15 @@ func (e *Envelope) addToTable(ctx context.Context, p kmsmigrate.Phase, key KeyID
 	if err != nil {
 		return kmsmigrate.Renewed{}, fmt.Errorf("envelope: %s: %w", suite, err)
 	}
-	wrapped, err := e.wrap(ctx, p, old.value, e.tableContext)
+	wrapped, err := e.wrap(ctx, p, old.value, e.tableContext, true)
 	if err != nil {
 		return kmsmigrate.Renewed{}, err
 	}
 	fresh := make([][]byte, len(wrapped))
+	if err := e.proves(ctx, p, wrapped[0], old.value, e.tableContext); err != nil {
+		return kmsmigrate.Renewed{}, err
+	}
 	for i, w := range wrapped {
-		if err := e.proves(ctx, p, w, old.value, e.tableContext); err != nil {
-			return kmsmigrate.Renewed{}, err
-		}
 		fresh[i] = w.Ciphertext
 	}
 	k := &sealingKey{aead: aead, bound: suite.bind(magic, commitment, e.tableContext)}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -235,4 +236,83 @@ func TestInspectTellsTheCopiesOfSeveralValuesApart(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, info.Copies, 2)
 	require.Equal(t, []int{0, 1}, []int{info.Copies[0].Value, info.Copies[1].Value})
+}
+
+func TestASecondCopyIsProvenBeforeItIsStored(t *testing.T) {
+	t.Parallel()
+	old, new := keytest.New(keytest.Config{}), keytest.New(keytest.Config{})
+	var mu sync.Mutex
+	var last []byte
+	late := keytest.Intercept(new, func(_ context.Context, call keytest.Call, next func() ([]byte, error)) ([]byte, error) {
+		answer, err := next()
+		if call.Op == "encrypt" { // each gets what was meant for the one before
+			mu.Lock()
+			defer mu.Unlock()
+			last, answer = answer, last
+			if answer == nil {
+				answer = last
+			}
+		}
+		return answer, err
+	})
+	e := newEnvelope(t, envelope.Config{Keys: clientOf(t, kmsmigrate.ReadBoth, old, late), WrapBoth: true, FreshKeys: true})
+	seal(t, e, "the first has its own", nil)
+	for range 3 {
+		record := seal(t, e, "x", nil)
+		info, err := e.Inspect(record)
+		require.NoError(t, err)
+		require.Len(t, info.Copies, 1, "what the new key does not open is not stored")
+		require.Equal(t, kmsmigrate.SideOld, info.Copies[0].Side)
+		requireOpens(t, e, record, nil, "x")
+	}
+	require.EqualValues(t, 3, e.Stats().Single)
+}
+
+func TestWrapBothLeavesFormatsOfOneCopyWithOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, kmsmigrate.Rewrite)
+	cfg := envelope.Config{Keys: clientOf(t, kmsmigrate.OldOnly, w.old, nil), Layout: envelope.ThreeLine{}}
+	record := seal(t, newEnvelope(t, cfg), "x", nil)
+	e := w.envelope(t, envelope.Config{WrapBoth: true, Layouts: []envelope.Layout{envelope.ThreeLine{}}})
+	r, err := e.Renew(t.Context(), record, nil)
+	require.NoError(t, err)
+	require.Equal(t, kmsmigrate.SideNew, requireOpens(t, e, r.Ciphertext, nil, "x").Side)
+	out, err := e.Rewrap(t.Context(), bytes.Clone(record), nil)
+	require.NoError(t, err)
+	require.Equal(t, kmsmigrate.SideNew, requireOpens(t, e, out, nil, "x").Side)
+	require.Zero(t, e.Stats().Single)
+}
+
+func TestASecondSideThatHangsCostsHalfASecond(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		old, new := keytest.New(keytest.Config{}), keytest.New(keytest.Config{})
+		hung := keytest.Intercept(new, func(ctx context.Context, _ keytest.Call, _ func() ([]byte, error)) ([]byte, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		e := newEnvelope(t, envelope.Config{Keys: clientOf(t, kmsmigrate.ReadBoth, old, hung), WrapBoth: true})
+		start := time.Now()
+		record := seal(t, e, "x", nil)
+		require.Equal(t, 500*time.Millisecond, time.Since(start))
+		requireOpens(t, e, record, nil, "x")
+		require.EqualValues(t, 1, e.Stats().Single)
+		e.Close()
+	})
+}
+
+func TestBothSidesWrapAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		old, new := keytest.New(keytest.Config{}), keytest.New(keytest.Config{})
+		keys := clientOf(t, kmsmigrate.ReadBoth, keytest.Slow(old, 200*time.Millisecond), keytest.Slow(new, 200*time.Millisecond))
+		e := newEnvelope(t, envelope.Config{Keys: keys, WrapBoth: true})
+		start := time.Now()
+		record := seal(t, e, "x", nil)
+		require.Equal(t, 400*time.Millisecond, time.Since(start), "the second is wrapped and unwrapped")
+		info, err := e.Inspect(record)
+		require.NoError(t, err)
+		require.Len(t, info.Copies, 2)
+		e.Close()
+	})
 }

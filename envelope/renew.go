@@ -32,7 +32,7 @@ type renewal struct {
 // With a Config.Table, records of the own format are moved into it, for good: their data key's copies go to the table, and
 // Renew finds nothing to do for them from then on. The entries of the table are records, and are renewed as such.
 //
-// Wrapped copies of the old side are replaced by one of the new, or, with Config.WrapBoth, joined by it; copies of keys
+// Wrapped copies of the old side are replaced by one of the new, or, with Config.WrapBoth where the format has room, joined by it; copies of keys
 // that are not configured stay.
 func (e *Envelope) Renew(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.Renewed, error) {
 	p, err := e.begin(ctx)
@@ -126,8 +126,9 @@ func (e *Envelope) renewValue(ctx context.Context, p kmsmigrate.Phase, of renewi
 		}
 		return slices.Insert(e.keep(copies, func(other []byte) bool {
 			// What nobody could check takes the place of nothing but itself.
-			if e.wrapBoth || of.fits == nil {
-				return e.wrapBoth && len(copies) < MaxCopies || string(other) != string(c.wrapped)
+			both := e.wrapBoth && severalCopies(of.layout)
+			if both || of.fits == nil {
+				return both && len(copies) < MaxCopies || string(other) != string(c.wrapped)
 			}
 			return string(other) != string(c.wrapped) && e.sideOf(other) != kmsmigrate.SideOld
 		}), 0, Wrapped{Ciphertext: r.Ciphertext, Key: r.To}), r, nil

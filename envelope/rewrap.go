@@ -50,14 +50,12 @@ func (e *Envelope) Rewrap(ctx context.Context, record []byte, ec kmsmigrate.Encr
 			return nil, err
 		}
 		defer k.release()
-		wrapped, err := e.wrap(ctx, p, k.value, kc)
+		wrapped, err := e.wrap(ctx, p, k.value, kc, severalCopies(l))
 		if err != nil {
 			return nil, err
 		}
-		for i := range wrapped {
-			if err := e.proves(ctx, p, wrapped[i], k.value, kc); err != nil {
-				return nil, err
-			}
+		if err := e.proves(ctx, p, wrapped[0], k.value, kc); err != nil {
+			return nil, err
 		}
 		r.Values = append(r.Values, wrapped)
 		if h.NeedsPlain {
@@ -101,7 +99,7 @@ func (e *Envelope) proves(ctx context.Context, p kmsmigrate.Phase, w Wrapped, va
 		return err
 	}
 	defer clear(opened.Plaintext)
-	if !bytes.Equal(opened.Plaintext, value) {
+	if opened.Side != p.Writes() || !bytes.Equal(opened.Plaintext, value) {
 		return fmt.Errorf("envelope: the key does not give back what it was given: %w", kmsmigrate.ErrBadAnswer)
 	}
 	return nil

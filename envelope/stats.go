@@ -14,7 +14,7 @@ type Stats struct {
 	Opens      []Opens // records opened, by the key that their data key needed
 	Sealed     uint64  // records sealed
 	DataKeys   uint64  // data keys made for them
-	Single     uint64  // data keys that Config.WrapBoth wanted on both sides and that one side could not wrap
+	Single     uint64  // data keys that Config.WrapBoth wanted on both sides and that the other side did not wrap, in time or rightly
 	Failovers  uint64  // times that Open went on to another wrapped copy because a service did not answer
 	CachedOpen int     // data keys in memory for opening, about
 	CachedSeal int     // data keys in memory for sealing, about

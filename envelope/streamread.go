@@ -39,7 +39,7 @@ func (e *Envelope) newStream(ctx context.Context, ec kmsmigrate.EncryptionContex
 	e.counts.dataKeys.Add(1)
 	text := encodeDataKey(dataKey)
 	defer clear(text)
-	wrapped, err := e.wrap(ctx, p, text, ec)
+	wrapped, err := e.wrap(ctx, p, text, ec, true)
 	if err != nil {
 		return nil, nil, err
 	}
