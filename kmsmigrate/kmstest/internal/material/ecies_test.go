@@ -152,3 +152,27 @@ func TestKDFOfTheTestKnowsAnAnswer(t *testing.T) {
 	sum := sha1.Sum(append(z, 0, 0, 0, 1))
 	require.Equal(t, "bf71dffd8f4d99223936beb46fee8ccc", hex.EncodeToString(sum[:16]))
 }
+
+func FuzzOpenECIES(f *testing.F) {
+	var all []*material.Material
+	for spec := range curves {
+		m, err := material.New(spec)
+		if err != nil {
+			f.Fatal(err)
+		}
+		sealed, err := m.Encrypt(material.ECIES, []byte("x"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(sealed)
+		f.Add(sealed[:65])
+		all = append(all, m)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, m := range all {
+			if out, err := m.Decrypt(material.ECIES, b); err != nil && out != nil {
+				t.Fatal("a plaintext beside an error")
+			}
+		}
+	})
+}
