@@ -73,7 +73,12 @@ func TakeCensusWith(ctx context.Context, codec Codec, store Scanner, o CensusOpt
 	if err := c.resume(ctx); err != nil {
 		return CensusReport{}, err
 	}
-	err := contained(func() error { return c.scan(ctx, Range{After: c.after}, nil) })
+	rest := Range{After: c.after}
+	there := c.count(ctx, rest)
+	err := contained(func() error { return c.scan(ctx, rest, nil) })
+	if err == nil {
+		err = c.missing(min(there, c.count(ctx, rest)))
+	}
 	report := c.report(err == nil)
 	if err != nil {
 		err = fmt.Errorf("rekey: the census stopped after %d records: %w", report.Records, err)
@@ -92,7 +97,31 @@ type counting struct {
 	all     *tally
 	classes map[string]*tally
 	after   string
+	seen    int64 // records that this scan yielded, the empty ones included
 	saved   time.Time
+}
+
+// count asks a store that can count for what is there, 0 where it does not tell.
+func (c *counting) count(ctx context.Context, r Range) (n int64) {
+	counter, ok := c.store.(Counter)
+	if !ok {
+		return 0
+	}
+	err := contained(func() (err error) { n, err = counter.Count(ctx, r); return err })
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// missing returns an error where a scan saw far fewer records than there are: a store whose order is wrong leaves records
+// out without an error, and a census of the rest would give up a key that they need. A tenth is for stores that count about,
+// and for what was added and deleted meanwhile.
+func (c *counting) missing(there int64) error {
+	if c.seen < there-there/10 {
+		return fmt.Errorf("the scan yielded %d of %d records that the store counts before and after it: %w", c.seen, there, kmsmigrate.ErrInvalid)
+	}
+	return nil
 }
 
 // scan counts the records of a range, until most of them were counted where most is not nil.
@@ -102,6 +131,7 @@ func (c *counting) scan(ctx context.Context, r Range, each func(kmsmigrate.Side)
 		if err != nil {
 			return err
 		}
+		c.seen++
 		if len(rec.Value) > 0 {
 			side := c.add(rec)
 			if c.Progress != nil && c.all.census.Records%1000 == 0 {

@@ -19,8 +19,8 @@ type Config struct {
 	// Workers is how many rewrites run at once. Zero means 4. There are no goroutines while there is nothing to rewrite.
 	Workers int
 	// QueueRecords and QueueBytes bound what waits for a rewrite. A read that finds the queue full is not delayed: its
-	// rewrite is skipped and counted, and the next read of the record, or the sweep, does it. Zero means 1024 records and
-	// 16 MiB.
+	// rewrite is skipped and counted, and the next read of the record, or the sweep, does it. A record that is larger than
+	// QueueBytes finds the queue full at every read: only the sweep, or OpenSync, moves it. Zero means 1024 records and 16 MiB.
 	QueueRecords int
 	QueueBytes   int64
 	// Timeout bounds one rewrite, KMS calls and swap together. Zero means 30 seconds.
@@ -225,6 +225,12 @@ func (rec Record) clone() Record {
 // work rewrites until the queue is empty. Idle workers do not wait for more: a Rekeyer that has nothing to do has no
 // goroutine.
 func (r *Rekeyer) work() {
+	returned := false
+	defer func() {
+		if !returned { // the store or the codec has called runtime.Goexit
+			go r.work()
+		}
+	}()
 	for {
 		r.mu.Lock()
 		if len(r.queue) == 0 {
@@ -234,6 +240,7 @@ func (r *Rekeyer) work() {
 				close(r.idle)
 			}
 			r.mu.Unlock()
+			returned = true
 			return
 		}
 		next := r.queue[0]
@@ -248,16 +255,23 @@ func (r *Rekeyer) work() {
 		}
 		r.mu.Unlock()
 
-		ctx, cancel := context.WithTimeout(r.base, r.cfg.Timeout)
-		done := r.rewrite(ctx, r.cfg.Store, next.rec)
-		cancel()
+		r.do(next)
+	}
+}
 
+// do rewrites one record. What the store does to its goroutine, it is counted.
+func (r *Rekeyer) do(next job) {
+	ctx, cancel := context.WithTimeout(r.base, r.cfg.Timeout)
+	done := rewritten{Rewrite: Rewrite{ID: next.rec.ID, Outcome: Failed, Err: errExit}}
+	defer func() {
+		cancel()
 		r.mu.Lock()
 		delete(r.busy, next.mark)
 		r.recent.add(next.mark)
 		r.mu.Unlock()
 		r.finish(done)
-	}
+	}()
+	done = r.rewrite(ctx, r.cfg.Store, next.rec)
 }
 
 // rewritten is a Rewrite and, where the swap failed, its error.

@@ -136,17 +136,22 @@ func (p *pace) measure(ctx context.Context, every time.Duration) {
 	if p.load == nil {
 		return
 	}
+	var late chan error // of a question that was not answered in time: a load that ignores its context is not asked again
 	for ctx.Err() == nil {
-		asking, cancel := context.WithTimeout(ctx, every)
-		answer := make(chan error, 1)
-		go func() { answer <- contained(func() error { return p.load(asking) }) }()
-		var err error
-		select {
-		case err = <-answer:
-		case <-asking.Done():
-			err = fmt.Errorf("no answer within %s", every)
+		err := fmt.Errorf("no answer within %s", every)
+		if len(late) > 0 { // too late to say anything of now
+			late = nil
 		}
-		cancel()
+		if late == nil {
+			asking, cancel := context.WithTimeout(ctx, every)
+			answer := p.ask(asking)
+			select {
+			case err = <-answer:
+			case <-asking.Done():
+				late = answer
+			}
+			cancel()
+		}
 		p.mu.Lock()
 		p.measured, p.tooHigh = true, ""
 		if err != nil {
@@ -157,4 +162,15 @@ func (p *pace) measure(ctx context.Context, every time.Duration) {
 			return
 		}
 	}
+}
+
+// ask puts the question on a goroutine of its own, which always answers.
+func (p *pace) ask(ctx context.Context) chan error {
+	answer := make(chan error, 1)
+	go func() {
+		err := errExit
+		defer func() { answer <- err }()
+		err = contained(func() error { return p.load(ctx) })
+	}()
+	return answer
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
@@ -19,10 +20,11 @@ const (
 	kindFatal                // no record can be renewed: stop
 )
 
-// renewKind classifies the error of a Codec. ErrBadAnswer counts as an outage, because a service that answers with
+// renewKind classifies the error of a Codec. net.ErrClosed is fatal: the application has closed an endpoint, and it does not
+// open again. ErrBadAnswer counts as an outage, because a service that answers with
 // nothing usually does so for a while, to everyone.
 func renewKind(err error) kind {
-	for _, fatal := range []error{kmsmigrate.ErrPhase, kmsmigrate.ErrRetired} {
+	for _, fatal := range []error{kmsmigrate.ErrPhase, kmsmigrate.ErrRetired, net.ErrClosed} {
 		if errors.Is(err, fatal) {
 			return kindFatal
 		}
@@ -96,4 +98,7 @@ func contained(do func() error) (err error) {
 	return do()
 }
 
-var errPanic = errors.New("panic")
+var (
+	errPanic = errors.New("panic")
+	errExit  = errors.New("rekey: the store or the codec ended its goroutine")
+)

@@ -20,7 +20,7 @@ type Report struct {
 	Renewed     int64 `json:"renewed"`     // swapped
 	Conflicts   int64 `json:"conflicts"`   // somebody else wrote meanwhile; what they wrote stays
 	Busy        int64 `json:"busy"`        // stayed locked, and were left as they are
-	Quarantined int64 `json:"quarantined"` // could not be renewed, and were left as they are
+	Quarantined int64 `json:"quarantined"` // could not be renewed, and were left as they are; or [ReasonMismatch]
 
 	Stale    int64 `json:"stale,omitempty"`     // of a dry run: what would be renewed
 	DataKeys int64 `json:"data_keys,omitempty"` // of a dry run: different wrapped data keys among those, within 2 %; each costs 3 KMS calls
@@ -78,6 +78,7 @@ type report struct {
 	started    time.Time
 	nScanned   atomic.Int64
 	nUnneeded  atomic.Int64
+	nSwapped   atomic.Int64 // whatever was read back then
 	nRenewed   atomic.Int64
 	nConflicts atomic.Int64
 	nBusy      atomic.Int64
@@ -122,10 +123,10 @@ func (r *report) alreadyNew(fromHeader bool) {
 	}
 }
 
-// renewed counts a swap and returns which one it was.
-func (r *report) renewed() int64 {
+// swapped counts a swap and returns which one it was.
+func (r *report) swapped() int64 {
 	r.lastNano.Store(time.Now().UnixNano())
-	return r.nRenewed.Add(1)
+	return r.nSwapped.Add(1)
 }
 
 // class returns where the records of rec's class are counted. There is one entry for each class, so a By that returns a

@@ -17,7 +17,7 @@ type Stats struct {
 
 	// Stale reads without a rewrite, by reason. A later read or the sweep makes up for them.
 	Repeated   int64 `json:"repeated"`    // the same state of the record is being rewritten, or was lately
-	QueueFull  int64 `json:"queue_full"`  // Config.QueueRecords or QueueBytes
+	QueueFull  int64 `json:"queue_full"`  // Config.QueueRecords or QueueBytes; at every read for a record that is larger than QueueBytes
 	NotSampled int64 `json:"not_sampled"` // Config.OneIn
 	BackedOff  int64 `json:"backed_off"`  // a side is down, and rewriting waits for it
 	AfterClose int64 `json:"after_close"` // the Rekeyer is closed

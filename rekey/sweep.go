@@ -75,8 +75,8 @@ type Options struct {
 // after the first of them, so that a Codec that remembers what it made of a wrapped key is asked once.
 //
 // A record that cannot be renewed is quarantined and the sweep goes on. The sweep stops, and can be started again at any
-// time, when ctx is done, when the phase does not rewrite ([kmsmigrate.ErrPhase], [kmsmigrate.ErrRetired]), when a
-// service or the store stays down for longer than Options.Patience, and after Options.MaxInARow. The Report is good also
+// time, when ctx is done, when the phase does not rewrite ([kmsmigrate.ErrPhase], [kmsmigrate.ErrRetired]), when
+// the application has closed an endpoint ([net.ErrClosed]), when a service or the store stays down for longer than Options.Patience, and after Options.MaxInARow. The Report is good also
 // when the error is not nil. A nil error means that every record was read; whether the old side is empty now is for
 // [TakeCensus] to say.
 func Sweep(ctx context.Context, codec Codec, store Store, o Options) (Report, error) {
@@ -90,9 +90,9 @@ func Sweep(ctx context.Context, codec Codec, store Store, o Options) (Report, er
 	}
 	s.count()
 
-	var workers, reporter sync.WaitGroup
+	var reporter sync.WaitGroup
 	for range s.o.Workers {
-		workers.Go(s.work)
+		s.workers.Go(s.work)
 	}
 	finished := make(chan struct{})
 	measuring, stopMeasuring := context.WithCancel(s.ctx)
@@ -101,13 +101,22 @@ func Sweep(ctx context.Context, codec Codec, store Store, o Options) (Report, er
 	reporter.Go(func() { s.o.Fleet.keep(measuring) })
 	reporter.Go(func() { s.tell(finished) })
 
-	complete := s.read()
-	s.flying.Wait() // whoever is let go by another is sent to tasks by a worker
-	close(s.tasks)
-	workers.Wait()
-	stopMeasuring()
-	close(finished)
-	reporter.Wait()
+	complete, returned := false, false
+	func() {
+		defer func() {
+			if !returned { // the store's scan has ended this goroutine: leave no other behind
+				s.stop(errExit)
+			}
+			s.flying.Wait() // whoever is let go by another is sent to tasks by a worker
+			close(s.tasks)
+			s.workers.Wait()
+			stopMeasuring()
+			close(finished)
+			reporter.Wait()
+		}()
+		complete = s.read()
+		returned = true
+	}()
 
 	err = context.Cause(s.ctx)
 	s.report.end(complete && err == nil)
@@ -134,14 +143,16 @@ type sweep struct {
 	gate   gate
 	room   room
 	flying sync.WaitGroup // records in flight
-	tasks  chan *item
-	groups groups
-	mark   watermark
-	report report
-	dead   deadKeys
-	streak streak
-	total  int64  // records in the range, where the store can count
-	saved  string // the watermark that the checkpoint has
+	// workers renew them. One that the store ends is replaced, so that the others' places are emptied.
+	workers sync.WaitGroup
+	tasks   chan *item
+	groups  groups
+	mark    watermark
+	report  report
+	dead    deadKeys
+	streak  streak
+	total   int64  // records in the range, where the store can count
+	saved   string // the watermark that the checkpoint has
 }
 
 // item is one record on its way.
@@ -176,7 +187,7 @@ func newSweep(ctx context.Context, codec Codec, store Store, o Options) (*sweep,
 		return nil, err
 	}
 	if o.DryRun {
-		o.Checkpoint = nil // a rehearsal must not move it
+		o.Checkpoint, o.Fleet = nil, nil // a rehearsal must not move the one, and makes no calls for the other
 	}
 	orDefault(&o.Workers, 16)
 	orDefault(&o.InFlight, 64*o.Workers)
@@ -270,23 +281,20 @@ func (s *sweep) take(rec Record) error {
 	}
 	if err != nil {
 		s.report.scanned()
-		class.count(func(c *ClassCount) { c.Quarantined++ })
-		s.quarantine(rec.ID, reason, err)
+		s.quarantine(rec.ID, class, reason, err)
 		s.mark.pass(rec.ID)
 		return s.ctx.Err()
 	}
 	it := &item{rec: rec, codec: codec, class: class, bytes: int64(len(rec.ID) + len(rec.Value))}
-	for _, c := range info.Copies {
+	if c, ok := info.Standing(); ok {
 		if c.Side == kmsmigrate.SideNew {
 			s.report.alreadyNew(true)
 			class.count(func(c *ClassCount) { c.AlreadyNew++ })
-			s.streak.end()
+			s.streak.readable()
 			s.mark.pass(rec.ID)
 			return nil
 		}
-		if it.group == ([32]byte{}) || c.Side == kmsmigrate.SideOld {
-			it.group, it.key = c.Group, c.Key
-		}
+		it.group, it.key = c.Group, c.Key
 	}
 	if s.o.DryRun {
 		s.report.scanned()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -19,17 +20,36 @@ const (
 
 // work renews records until there are no more.
 func (s *sweep) work() {
+	returned := false
+	defer func() {
+		if !returned { // the store or the codec has called runtime.Goexit, as a test's FailNow does
+			s.workers.Go(s.work)
+		}
+	}()
 	for it := range s.tasks {
-		if s.ctx.Err() == nil && s.renew(it) {
-			s.mark.finish(it.at)
-			s.report.nOpen.Add(-1)
+		s.one(it)
+	}
+	returned = true
+}
+
+// one renews a record and gives back what it holds, also where its goroutine is ended meanwhile.
+func (s *sweep) one(it *item) {
+	returned := false
+	defer func() {
+		if !returned {
+			s.stop(errExit)
 		}
 		for _, next := range s.groups.leave(it) {
 			s.tasks <- next
 		}
 		s.room.give(it.bytes)
 		s.flying.Done()
+	}()
+	if s.ctx.Err() == nil && s.renew(it) {
+		s.mark.finish(it.at)
+		s.report.nOpen.Add(-1)
 	}
+	returned = true
 }
 
 // renew does everything for one record. It returns false where the record is not finished because the sweep stops.
@@ -56,11 +76,10 @@ func (s *sweep) renew(it *item) bool {
 			return true
 		case kindRecord:
 			s.gate.open()
-			it.class.count(func(c *ClassCount) { c.Quarantined++ })
-			s.quarantine(it.rec.ID, reasonOf(err), err)
+			s.quarantine(it.rec.ID, it.class, reasonOf(err), err)
 			return s.ctx.Err() == nil
 		case kindFatal:
-			s.stop(err)
+			s.stop(fmt.Errorf("rekey: stopped at record %q: %w", it.rec.ID, err))
 			return false
 		case kindBusy:
 			if busy++; busy == busyTries {
@@ -75,7 +94,7 @@ func (s *sweep) renew(it *item) bool {
 			s.o.Fleet.failed(err)
 			if errors.Is(err, kmsmigrate.ErrBadAnswer) {
 				if bad++; bad == badAnswers {
-					s.quarantine(it.rec.ID, ReasonBadAnswer, err)
+					s.quarantine(it.rec.ID, it.class, ReasonBadAnswer, err)
 					return s.ctx.Err() == nil
 				}
 			}
@@ -83,7 +102,7 @@ func (s *sweep) renew(it *item) bool {
 				since = began
 			}
 			if s.ofOneKey(it, err, since) {
-				s.quarantine(it.rec.ID, ReasonKeyDown, err)
+				s.quarantine(it.rec.ID, it.class, ReasonKeyDown, err)
 				return s.ctx.Err() == nil
 			}
 			if err := s.gate.fail(began, err, s.o.Patience); err != nil {
@@ -119,13 +138,14 @@ const kindDone kind = 255
 
 // try renews and swaps once.
 func (s *sweep) try(it *item) (kind, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.o.Timeout)
-	defer cancel()
+	// The fleet's turn comes first: the time-out is the record's, and the wait can take longer.
 	if it.leads || it.group == ([32]byte{}) {
 		if err := s.o.Fleet.turn(s.ctx); err != nil {
 			return kindOutage, err
 		}
 	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.o.Timeout)
+	defer cancel()
 	var renewed kmsmigrate.Renewed
 	err := contained(func() (err error) {
 		renewed, err = it.codec.Renew(ctx, it.rec.Value, it.rec.Context)
@@ -140,6 +160,7 @@ func (s *sweep) try(it *item) (kind, error) {
 	it.known = true
 	if renewed.Ciphertext == nil {
 		s.report.alreadyNew(false)
+		it.class.count(func(c *ClassCount) { c.AlreadyNew++ })
 		s.streak.end()
 		return kindDone, nil
 	}
@@ -150,12 +171,16 @@ func (s *sweep) try(it *item) (kind, error) {
 	case err != nil:
 		return swapKind(err), err
 	}
-	n := s.report.renewed()
-	it.class.count(func(c *ClassCount) { c.Renewed++ })
+	n := s.report.swapped()
 	s.streak.end()
 	if s.o.ReadBack > 0 && n%int64(s.o.ReadBack) == 1%int64(s.o.ReadBack) {
-		s.readBack(ctx, it, renewed.Ciphertext)
+		if err := s.readBack(ctx, it, renewed.Ciphertext); err != nil {
+			s.quarantine(it.rec.ID, it.class, ReasonMismatch, err)
+			return kindDone, nil
+		}
 	}
+	s.report.nRenewed.Add(1)
+	it.class.count(func(c *ClassCount) { c.Renewed++ })
 	return kindDone, nil
 }
 
@@ -172,11 +197,11 @@ func (s *sweep) rehearse(it *item) {
 }
 
 // readBack opens what the store holds now. When what was written does not open, the sweep stops. When something else is
-// there that does not open, the store has changed it or another writer has, and it is reported.
-func (s *sweep) readBack(ctx context.Context, it *item, written []byte) {
+// there that does not open, the store has changed it or another writer has, and that is the error.
+func (s *sweep) readBack(ctx context.Context, it *item, written []byte) error {
 	getter, ok := s.store.(Getter)
 	if !ok {
-		return
+		return nil
 	}
 	intact := false
 	err := contained(func() error {
@@ -191,16 +216,18 @@ func (s *sweep) readBack(ctx context.Context, it *item, written []byte) {
 		return err
 	})
 	switch {
-	case err == nil || renewKind(err) == kindOutage:
+	case err == nil || renewKind(err) == kindOutage || errors.Is(err, net.ErrClosed):
 	case !intact:
-		s.quarantine(it.rec.ID, ReasonMismatch, err)
+		return err
 	default:
 		s.stop(fmt.Errorf("rekey: stopped, because the renewed record %q was read back and does not open: %w", it.rec.ID, err))
 	}
+	return nil
 }
 
 // quarantine reports a record that stays as it is, and stops the sweep where too many in a row do.
-func (s *sweep) quarantine(id, reason string, err error) {
+func (s *sweep) quarantine(id string, class *class, reason string, err error) {
+	class.count(func(c *ClassCount) { c.Quarantined++ })
 	q := Quarantined{ID: id, Reason: reason, Err: err.Error(), At: time.Now()}
 	s.report.quarantine(q)
 	if s.o.Quarantine != nil {
@@ -228,6 +255,15 @@ func (s *streak) add(reason string) int64 {
 	}
 	s.n++
 	return s.n
+}
+
+// readable says that the headers of records can be read. Of the keys it says nothing, so that it ends no streak of theirs.
+func (s *streak) readable() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reason == ReasonUnreadable || s.reason == ReasonNoCodec {
+		s.n = 0
+	}
 }
 
 func (s *streak) end() {
