@@ -316,3 +316,21 @@ func TestBothSidesWrapAtTheSameTime(t *testing.T) {
 		e.Close()
 	})
 }
+
+func TestErrorsHaveAReasonThatCanBeCounted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, kmsmigrate.OldOnly)
+	e := w.envelope(t, envelope.Config{})
+	record := seal(t, e, "x", nil)
+	record[len(record)-1] ^= 1
+	reason := func(err error) string {
+		var r interface{ Reason() string }
+		require.ErrorAs(t, err, &r)
+		return r.Reason()
+	}
+	_, err := e.Open(t.Context(), record, nil)
+	require.Equal(t, "tampered", reason(err))
+	_, err = e.Open(t.Context(), []byte("no record"), nil)
+	require.Equal(t, "unknown format", reason(err))
+	require.Equal(t, "the layout is not written", reason(envelope.ErrReadOnly))
+}
