@@ -23,7 +23,7 @@ type flavor interface {
 	// swap updates one row if its values are was, without waiting for a lock, and returns how many rows it changed.
 	swap(ctx context.Context, s *Store, key []any, was, will [][]byte) (int64, error)
 	// notes is what follows CREATE TABLE name for a notebook, and insertOnce what is around an INSERT that does nothing
-	// where the row exists.
+	// where the row exists, or fails with a duplicate key.
 	notes() string
 	insertOnce() (before, after string)
 	// tables lists the tables of a schema, and textType is what other types are cast to.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/rekey"
@@ -46,8 +48,21 @@ var (
 	noteRevision = column{kind: "bigint"}
 )
 
-// Read implements [rekey.Notebook].
+// longestName is what the column takes everywhere, in characters.
+const longestName = 190
+
+func checkName(name string) error {
+	if n := utf8.RuneCountInString(name); n > longestName {
+		return fmt.Errorf("rekeysql: the name of a note has %d characters, and at most %d fit: use a shorter name for the sweep or the fleet: %w", n, longestName, kmsmigrate.ErrInvalid)
+	}
+	return nil
+}
+
+// Read implements [rekey.Notebook]. A name has 190 characters at most.
 func (n *Notebook) Read(ctx context.Context, name string) (text []byte, revision int64, err error) {
+	if err := checkName(name); err != nil {
+		return nil, 0, err
+	}
 	q := &query{flavor: n.flavor}
 	q.text("SELECT body, revision FROM " + n.table + " WHERE name = ")
 	q.arg(name, noteName)
@@ -60,6 +75,9 @@ func (n *Notebook) Read(ctx context.Context, name string) (text []byte, revision
 
 // Write implements [rekey.Notebook].
 func (n *Notebook) Write(ctx context.Context, name string, text []byte, revision int64) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
 	q := &query{flavor: n.flavor}
 	if revision == 0 {
 		before, after := n.flavor.insertOnce()
@@ -78,6 +96,8 @@ func (n *Notebook) Write(ctx context.Context, name string, text []byte, revision
 	}
 	changed, err := affected(n.db.ExecContext(ctx, q.String(), q.args...))
 	switch {
+	case err != nil && revision == 0 && isDuplicate(err):
+		return fmt.Errorf("rekeysql: the note %q: %w", name, rekey.ErrConflict)
 	case err != nil:
 		return fmt.Errorf("rekeysql: writing a note: %w", err)
 	case changed == 0:
@@ -86,6 +106,9 @@ func (n *Notebook) Write(ctx context.Context, name string, text []byte, revision
 		return nil
 	}
 }
+
+// isDuplicate reports MySQL's error for a key that is there already. INSERT IGNORE would hide it, and cut what is too long.
+func isDuplicate(err error) bool { return strings.Contains(err.Error(), "Error 1062") }
 
 func (sqlite) notes() string {
 	return "(name TEXT NOT NULL PRIMARY KEY, body TEXT NOT NULL, revision INTEGER NOT NULL)"
@@ -97,7 +120,7 @@ func (mysql) notes() string {
 	return "(name VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY, body LONGTEXT CHARACTER SET utf8mb4 NOT NULL, revision BIGINT NOT NULL)"
 }
 
-func (mysql) insertOnce() (before, after string) { return "INSERT IGNORE", "" }
+func (mysql) insertOnce() (before, after string) { return "INSERT", "" }
 
 func (postgres) notes() string {
 	return "(name text NOT NULL PRIMARY KEY, body text NOT NULL, revision bigint NOT NULL)"
