@@ -82,24 +82,26 @@ start_postgres() {
 	echo "export KEYHAUL_POSTGRES_DSN='postgres://keyhaul@127.0.0.1:$port/postgres?sslmode=disable'" >>"$home/env"
 }
 
+# start_mariadb NAME VARIABLE OPTION... starts one server and exports its DSN.
 start_mariadb() {
-	local port dir=$home/mariadb
+	local port name=$1 variable=$2 dir=$home/$1
+	shift 2
 	port=$(free_port $mariadb_ports)
 	install -d -o mysql -g mysql -m 700 "$dir"
-	touch "$home/mariadb.log" && chown mysql "$home/mariadb.log"
+	touch "$home/$name.log" && chown mysql "$home/$name.log"
 	mariadb-install-db --no-defaults --user=mysql --datadir="$dir/data" --auth-root-authentication-method=normal --skip-test-db \
 		>"$dir/install.log" 2>&1 || { cat "$dir/install.log" >&2; return 1; }
 	# No output of it may hold on to ours, or the caller's $(...) would wait for the server to end.
 	setsid "$(maria_bin)" --no-defaults --user=mysql --datadir="$dir/data" --socket="$dir/sock" --pid-file="$dir/pid" \
 		--bind-address=127.0.0.1 --port="$port" --skip-name-resolve --innodb-flush-log-at-trx-commit=0 --max-connections=300 \
-		--character-set-server=utf8mb4 --collation-server=utf8mb4_general_ci --log-error="$home/mariadb.log" \
+		--character-set-server=utf8mb4 --collation-server=utf8mb4_general_ci --log-error="$home/$name.log" "$@" \
 		</dev/null >/dev/null 2>&1 &
-	wait_for mariadb mariadb-admin --no-defaults --socket="$dir/sock" -u root ping
+	wait_for "$name" mariadb-admin --no-defaults --socket="$dir/sock" -u root ping
 	mariadb --no-defaults --socket="$dir/sock" -u root -e "
 		CREATE DATABASE keyhaul;
 		CREATE USER keyhaul@'127.0.0.1' IDENTIFIED BY 'keyhaul';
 		GRANT ALL ON *.* TO keyhaul@'127.0.0.1';"
-	echo "export KEYHAUL_MYSQL_DSN='keyhaul:keyhaul@tcp(127.0.0.1:$port)/keyhaul?parseTime=true'" >>"$home/env"
+	echo "export $variable='keyhaul:keyhaul@tcp(127.0.0.1:$port)/keyhaul?parseTime=true'" >>"$home/env"
 }
 
 start() {
@@ -114,7 +116,9 @@ start() {
 	chmod 755 "$home"
 	trap 'stop; echo false' EXIT # so that eval fails where we did
 	start_postgres
-	start_mariadb
+	start_mariadb mariadb KEYHAUL_MYSQL_DSN
+	# There a lock time-out rolls the whole transaction back, which can be set only at the start.
+	start_mariadb mariadb-rollback KEYHAUL_MYSQL_ROLLBACK_DSN --innodb-rollback-on-timeout=ON --innodb-buffer-pool-size=32M
 	trap - EXIT
 	cat "$home/env"
 }
@@ -124,15 +128,16 @@ stop() {
 	if [ -d "$home/postgres/data" ]; then
 		(cd "$home/postgres" && as postgres "$(pg_bin)/pg_ctl" -D "$home/postgres/data" -m immediate -w stop >/dev/null 2>&1) || true
 	fi
-	if [ -s "$home/mariadb/pid" ]; then
-		local pid
-		pid=$(cat "$home/mariadb/pid")
+	local pid pid_file
+	for pid_file in "$home"/mariadb*/pid; do
+		[ -s "$pid_file" ] || continue
+		pid=$(cat "$pid_file")
 		kill "$pid" 2>/dev/null || true
 		for _ in $(seq 100); do
 			kill -0 "$pid" 2>/dev/null || break
 			sleep 0.1
 		done
-	fi
+	done
 	rm -rf "$home"
 }
 

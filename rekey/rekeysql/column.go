@@ -61,6 +61,9 @@ func (c column) argument(value []byte) any {
 type definition struct {
 	columns []column
 	indexes [][]string // the columns of each unique index
+	refused string     // why the table cannot be scanned in full; empty where it can
+	// costly says that a lock time-out ends the whole transaction.
+	costly bool
 }
 
 func (d definition) names() string {

@@ -40,7 +40,7 @@ func (f mysql) swap(ctx context.Context, s *Store, key []any, was, will [][]byte
 	} else {
 		n, err = f.hurried(ctx, s, q)
 	}
-	if s.inTx && err != nil && f.about(err) == aboutLock && !strings.Contains(err.Error(), "1213") {
+	if s.inTx && !s.costly && err != nil && f.about(err) == aboutLock && !strings.Contains(err.Error(), "1213") {
 		return 0, nil // a lock that somebody holds is a conflict inside the caller's transaction; a deadlock has ended it
 	}
 	return n, err
@@ -98,6 +98,11 @@ func (f mysql) describe(ctx context.Context, db DB, t Table) (d definition, err 
 	if !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES") {
 		return d, t.wrong("the connection's sql_mode is %q: without STRICT_TRANS_TABLES the database cuts what does not fit, silently; open a connection with sql_mode=STRICT_TRANS_TABLES for the rewriting", mode)
 	}
+	rollsBack, err := ask(ctx, db, "SELECT @@GLOBAL.innodb_rollback_on_timeout")
+	if err != nil {
+		return d, t.wrong("asking for innodb_rollback_on_timeout: %v", err)
+	}
+	d.costly = rollsBack != "0" && !strings.EqualFold(rollsBack, "off")
 	kind, err := ask(ctx, db, "SELECT table_type FROM information_schema.tables WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?", t.Schema, t.Name)
 	switch {
 	case err != nil:

@@ -26,7 +26,12 @@ func (f postgres) keyText(c column) string {
 // two more round trips. Text is compared under the collation "C", because others can take different bytes for equal.
 func (f postgres) swap(ctx context.Context, s *Store, key []any, was, will [][]byte) (int64, error) {
 	same := func(q *query, c column, value []byte) {
-		q.text(s.flavor.quote(c.name))
+		name := s.flavor.quote(c.name)
+		if c.padded { // a cast to text would cut the spaces that the column pads with; concat shows what is read
+			q.text(name + " IS NOT NULL AND ")
+			name = "concat(" + name + ")"
+		}
+		q.text(name)
 		if c.text {
 			q.text(`::text COLLATE "C"`)
 			c.kind = "text"
@@ -73,6 +78,9 @@ func (f postgres) describe(ctx context.Context, db DB, t Table) (d definition, e
 	case kind != "r" && kind != "p":
 		return d, t.wrong("it is a view, an index or a foreign table: name the table behind it")
 	}
+	if d.refused, err = f.hidden(ctx, db, name, kind); err != nil {
+		return d, t.wrong("reading the catalogue: %v", err)
+	}
 	err = each(ctx, db, `SELECT a.attname::text, format_type(a.atttypid, NULL), COALESCE(b.typname, y.typname)::text, NOT a.attnotnull, a.atttypmod, a.attgenerated <> ''
 		FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = y.typbasetype AND y.typtype = 'd'
 		WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`, []any{name}, func(rows *sql.Rows) error {
@@ -109,6 +117,26 @@ func (f postgres) describe(ctx context.Context, db DB, t Table) (d definition, e
 		d.indexes = append(d.indexes, columns)
 	}
 	return d, nil
+}
+
+// hidden says why a scan would not see every row by its key, or "". A query of a table that others inherit from reads theirs
+// too, and no index makes the key unique across them; row-level security leaves rows out without a word.
+func (postgres) hidden(ctx context.Context, db DB, name, kind string) (string, error) {
+	const yes = "true"
+	parent, err := ask(ctx, db, "SELECT (EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = to_regclass($1::text)))::text", name)
+	if err != nil {
+		return "", err
+	}
+	filtered, err := ask(ctx, db, "SELECT row_security_active(to_regclass($1::text)::oid)::text", name)
+	switch {
+	case err != nil:
+		return "", err
+	case kind == "r" && parent == yes:
+		return "other tables inherit from it, so that its key is not unique: declare those by themselves, and move the rows of this one into a table without children", nil
+	case filtered == yes:
+		return "row-level security hides rows from this user: use one with BYPASSRLS, or the owner of the table", nil
+	}
+	return "", nil
 }
 
 // kind tells what a type can hold and whether it can be a key. mod is what the declaration has in parentheses, plus four.

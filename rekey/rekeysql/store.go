@@ -33,14 +33,15 @@ type Store struct {
 	bumped  []string      // columns that the database changes on every update, and that are not kept
 	replica bool          // read only
 	inTx    bool          // of the caller's: a failed statement can cost it
+	costly  bool          // a lock time-out ends the whole transaction
 	stmts   *sync.Map     // statements that are prepared already, by their text; *sql.Stmt
 	writer  chan struct{} // holds one token where the database takes one writer at a time; nil elsewhere
 }
 
 // Open checks a table against the database and returns it as a Store. It writes nothing. It fails with
 // [kmsmigrate.ErrInvalid] and says what is wrong when the table or a column does not exist, when Key is not unique or can
-// be NULL, when a column's type cannot hold ciphertext, when the condition does not parse, and where MySQL would cut what
-// does not fit instead of refusing it (a sql_mode without STRICT_TRANS_TABLES).
+// be NULL, when a column's type cannot hold ciphertext, when the condition does not parse, where PostgreSQL tables
+// inherit from this one or row-level security hides rows of it, and where MySQL would cut what does not fit instead of refusing it (a sql_mode without STRICT_TRANS_TABLES).
 func Open(ctx context.Context, db DB, table Table) (*Store, error) {
 	if db == nil {
 		return nil, fmt.Errorf("rekeysql: the database is nil: %w", kmsmigrate.ErrInvalid)
@@ -76,7 +77,8 @@ func Open(ctx context.Context, db DB, table Table) (*Store, error) {
 
 // In returns the same store on another connection: the caller's transaction, for [rekey.Rekeyer.OpenSync], or a
 // connection of its own. Inside a transaction a row that somebody else has locked counts as a conflict, because an error
-// would cost a PostgreSQL transaction.
+// would cost a PostgreSQL transaction. Where MySQL has innodb_rollback_on_timeout=ON it is [rekey.ErrBusy], and the
+// transaction has been rolled back: begin it again.
 func (s *Store) In(db DB) *Store {
 	other := *s
 	other.db, other.stmts = db, new(sync.Map)
@@ -109,6 +111,10 @@ func (s *Store) describe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if d.refused != "" {
+		return s.table.wrong("%s", d.refused)
+	}
+	s.costly = d.costly
 	find := func(names []string) (found []column, err error) {
 		for _, name := range names {
 			at := slices.IndexFunc(d.columns, func(c column) bool { return c.name == name })
