@@ -142,7 +142,7 @@ var mutants = []mutant{
 	},
 	{
 		invariant: "7 a bad record is quarantined and the sweep goes on", file: "rekey/sweepworker.go",
-		guard:  `s.quarantine(it.rec.ID, reasonOf(err), err)`,
+		guard:  `s.quarantine(it.rec.ID, it.class, reasonOf(err), err)`,
 		broken: `s.stop(err)`,
 		tests:  "TestARecordThatCannotBeOpenedIsQuarantinedAndTheSweepGoesOn",
 	},
