@@ -2,7 +2,10 @@ package alikms_test
 
 import (
 	"context"
+	"flag"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -20,6 +23,11 @@ func TestMain(m *testing.M) {
 	}
 	if os.Getenv(proxiedProcess) != "" {
 		os.Exit(serveProxied())
+	}
+	// Tests here wait much more than they compute: for deadlines, and for the pauses between attempts.
+	flag.Parse()
+	if flag.Lookup("test.parallel").Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0)))
 	}
 	goleak.VerifyTestMain(m)
 }
