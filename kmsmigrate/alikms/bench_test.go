@@ -87,7 +87,7 @@ func measure(b *testing.B, cloud fakeCloud, opened func() int, subjects []subjec
 }
 
 // run makes b.N calls from c goroutines. More connections than c mean that the machine was too busy for 64 handshakes within
-// Limits.Connect, and that some were repeated: TestWhatOpensAnotherConnection has the whole list.
+// Limits.Connect, and that some were repeated: TestWhatOpensAnotherConnection has the other reasons.
 func run(b *testing.B, cloud fakeCloud, opened func() int, s subject, c int) {
 	b.Helper()
 	call := s.open(b, cloud)

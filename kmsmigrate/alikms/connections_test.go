@@ -62,7 +62,7 @@ func TestManyCallsOpenNoMoreConnectionsThanMayRunAtOnce(t *testing.T) {
 	}
 }
 
-// One caller needs one connection. What follows is all that makes it open another.
+// One caller needs one connection. What follows makes it open another; so do handshakes and idle connections that time out.
 func TestWhatOpensAnotherConnection(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, kmstest.Config{})

@@ -16,7 +16,7 @@ type Limits struct {
 	// repeated, after a random pause that grows. Zero: 4. One: nothing is repeated.
 	Attempts int
 	// Concurrency is how many calls run at once; the rest wait for their turn. There are never more connections than
-	// that, nor more than calls at one time. Another is opened only after one was closed by the service, timed out while
+	// that, nor more than calls at one time. Another is opened as a rule only after one was closed by the service, timed out while
 	// idle or in its handshake, or carried a call that got no whole answer. Zero: 128.
 	Concurrency int
 	// QPS is how many calls a second this process may make, retries included: its part of the quota, which the service
