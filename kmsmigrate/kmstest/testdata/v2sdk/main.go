@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -62,6 +63,9 @@ func run() error {
 		if err := c.roundTrips(algorithm); err != nil {
 			return fmt.Errorf("signature %q: %w", algorithm, err)
 		}
+	}
+	if err := c.keyhaul(context.Background()); err != nil {
+		return fmt.Errorf("our own client with a credential of credentials-go: %w", err)
 	}
 	return nil
 }
