@@ -96,7 +96,7 @@ func TestAProviderThatFailsOrHangsDoesNotHoldTheCall(t *testing.T) {
 		_, err = k.Encrypt(ctx, []byte("x"), nil)
 		cancel()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.Less(t, time.Since(start), 150*time.Millisecond)
+		require.Less(t, time.Since(start), 5*time.Second, "the provider hangs for ever")
 	}
 }
 

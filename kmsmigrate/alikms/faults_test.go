@@ -247,7 +247,7 @@ func TestAContextEndsACallAtOnce(t *testing.T) {
 			}
 			return over
 		})
-		require.Less(t, late, 50*time.Millisecond, name)
+		require.Less(t, late, 500*time.Millisecond, name) // it is below 50 ms where the machine is not busy; without the deadline it is 10 s
 		if waits {
 			continue
 		}
@@ -260,7 +260,7 @@ func TestAContextEndsACallAtOnce(t *testing.T) {
 			require.NotErrorIs(t, err, kmsmigrate.ErrForeign)
 			return time.Since(cancelled)
 		})
-		require.Less(t, late, 50*time.Millisecond, name)
+		require.Less(t, late, 500*time.Millisecond, name) // it is below 50 ms where the machine is not busy; without the deadline it is 10 s
 	}
 }
 
@@ -300,7 +300,7 @@ func TestAServerThatDripsEndsAtTheDeadline(t *testing.T) {
 	start := time.Now()
 	_, err = keyAt(t, g, "key-x").Encrypt(t.Context(), []byte(plantedText), nil)
 	require.ErrorIs(t, err, kmsmigrate.ErrUnavailable)
-	require.Less(t, time.Since(start), time.Second)
+	require.Less(t, time.Since(start), 5*time.Second)
 }
 
 func TestAWrongCAIsFinalAndSaysSo(t *testing.T) {
@@ -318,7 +318,7 @@ func TestAWrongCAIsFinalAndSaysSo(t *testing.T) {
 		var typed *kmsmigrate.Error
 		require.ErrorAs(t, err, &typed)
 		require.False(t, typed.Retryable)
-		require.Less(t, time.Since(start), time.Second)
+		require.Less(t, time.Since(start), 5*time.Second)
 		requireSilent(t, err)
 	}
 	require.Zero(t, w.cloud.Count(kmstest.Match{}))

@@ -138,7 +138,7 @@ func TestReplicasShareASweepOverADatabase(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		require.Less(t, time.Since(began), 3*lease, "taken over within its time")
+		require.Less(t, time.Since(began), 10*lease, "taken over, and soon")
 		census, err := rekey.TakeCensus(t.Context(), client, store)
 		require.NoError(t, err)
 		require.NoError(t, census.Clear(kmsmigrate.SideOld))
