@@ -22,6 +22,9 @@ type Config struct {
 	Pairs []Pair
 	// Observer is told of every operation on a key. Nil means nobody.
 	Observer Observer
+	// Ledger remembers what Renew made of ciphertext, so that copies of it which turn up later, in a restored backup or a
+	// queue, open in NewOnly with the new key. Nil means that nothing is remembered.
+	Ledger Ledger
 	// WastedTrialsPerSecond bounds the calls that asked a side for a ciphertext which turned out not to be its own. They
 	// happen only for ids that no Key knows; because the id in a blob is not authenticated, whoever can plant blobs could
 	// otherwise double every call. Above it, operations wait. Zero means 100, negative means no bound.
@@ -41,6 +44,7 @@ type Pair struct {
 type Client struct {
 	phase    PhaseSource
 	observer Observer
+	ledger   Ledger
 	keys     []sideKey // every key once, new side first
 	pairs    []Pair    // pairs[0] is Old and New
 	home     int       // the pair that Encrypt writes with
@@ -58,7 +62,7 @@ type sideKey struct {
 // the phase can need is missing, where one Key stands on both sides, and where two pairs have one name or one old Key. Two Keys
 // that lead to the same KMS key are not found here; Check finds them.
 func NewClient(cfg Config) (*Client, error) {
-	c := &Client{phase: cfg.Phase, observer: cfg.Observer}
+	c := &Client{phase: cfg.Phase, observer: cfg.Observer, ledger: cfg.Ledger}
 	if isNil(c.phase) {
 		c.phase = OldOnly
 	}
@@ -184,13 +188,9 @@ func (c *Client) Encrypt(ctx context.Context, plaintext []byte, ec EncryptionCon
 	if err != nil {
 		return nil, err
 	}
-	pair := c.pairs[c.home]
-	key := pair.Old
-	if p.Writes() == SideNew {
-		key = pair.New
-	}
-	if isNil(key) {
-		return nil, &Error{Op: "encrypt", Side: p.Writes(), Err: fmt.Errorf("no key is configured to write with in phase %s; use Client.For to choose a pair: %w", p, ErrNoKey)}
+	key, err := c.writer("encrypt", p)
+	if err != nil {
+		return nil, err
 	}
 	return c.encrypt(ctx, key, p.Writes(), plaintext, ec)
 }
@@ -202,6 +202,14 @@ func (c *Client) begin(ctx context.Context, op string, input []byte) (Phase, err
 	}
 	if len(input) == 0 {
 		return 0, &Error{Op: op, Err: fmt.Errorf("nothing was given to %s: %w", op, ErrInvalid)}
+	}
+	return c.ready(ctx, op)
+}
+
+// ready is begin for an operation without input.
+func (c *Client) ready(ctx context.Context, op string) (Phase, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, &Error{Op: op, Err: err}
 	}
 	p := c.phase.Current()
 	if err := p.check(); err != nil {

@@ -35,7 +35,8 @@ func (o Opened) LogValue() slog.Value { return slog.StringValue(o.String()) }
 //
 // A key that owns the ciphertext is asked alone. Where no key can tell, the sides are tried: the old one first until
 // WriteNew, the new one first from then on; only [ErrForeign] leads to the next. The error of a ciphertext that nobody
-// opens wraps [ErrNoKey] and what each key answered. In NewOnly it wraps [ErrRetired], and the old side is not asked.
+// opens wraps [ErrNoKey] and what each key answered. In NewOnly it wraps [ErrRetired], and the old side is not asked; there, what
+// Config.Ledger holds for the ciphertext is opened in its place, with the new key.
 func (c *Client) Open(ctx context.Context, ciphertext []byte, ec EncryptionContext) (Opened, error) {
 	p, err := c.begin(ctx, "decrypt", ciphertext)
 	if err != nil {
@@ -67,6 +68,11 @@ func (c *Client) open(ctx context.Context, p Phase, ciphertext []byte, ec Encryp
 			if err := c.wasted.Wait(ctx); err != nil {
 				return Opened{}, 0, &Error{Op: "decrypt", Side: k.side, Err: fmt.Errorf("waiting after ciphertext that nobody knows: %w: %w", ErrThrottled, err)}
 			}
+		}
+	}
+	if p == NewOnly {
+		if opened, pair, _, err := c.openFromLedger(ctx, "decrypt", ciphertext, ec); err != errNotThere { //nolint:errorlint // never wrapped
+			return opened, pair, err
 		}
 	}
 	return Opened{}, 0, c.unopened(p, r, answers)

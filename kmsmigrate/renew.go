@@ -20,13 +20,25 @@ type Renewed struct {
 // not pass for one that found nothing to do, and in NewOnly with [ErrRetired]. Other errors are those of Open and Encrypt,
 // and [ErrBadAnswer] where the new key does not give back what it was given.
 func (c *Client) Renew(ctx context.Context, ciphertext []byte, ec EncryptionContext) (Renewed, error) {
-	return c.RenewIf(ctx, ciphertext, ec, func([]byte) error { return nil })
+	return c.renew(ctx, ciphertext, ec, nil)
 }
 
 // RenewIf is Renew for who can tell whether what the old key gave back is right: a data key that does not open the record it
 // stands in, say, must not be wrapped anew, or the record is lost with the old copy. It asks fits before anything is encrypted;
 // an error of it ends the renewal and is returned as it is. fits must not keep the plaintext, and its error must not show it.
+//
+// With a Config.Ledger, what was renewed before costs one call: the new key opens what the ledger holds, and fits has
+// the last word. So the copies in a restored backup are renewed also when the old key is gone. Renew does not do this, because
+// without fits nothing but the old key can say what the plaintext was.
 func (c *Client) RenewIf(ctx context.Context, ciphertext []byte, ec EncryptionContext, fits func(plaintext []byte) error) (Renewed, error) {
+	if fits == nil {
+		return Renewed{}, &Error{Op: "renew", Err: fmt.Errorf("fits is nil; Renew asks nobody: %w", ErrInvalid)}
+	}
+	return c.renew(ctx, ciphertext, ec, fits)
+}
+
+// renew is RenewIf, and Renew where fits is nil.
+func (c *Client) renew(ctx context.Context, ciphertext []byte, ec EncryptionContext, fits func(plaintext []byte) error) (Renewed, error) {
 	p, err := c.begin(ctx, "renew", ciphertext)
 	if err != nil {
 		return Renewed{}, err
@@ -40,6 +52,11 @@ func (c *Client) RenewIf(ctx context.Context, ciphertext []byte, ec EncryptionCo
 	case !p.Rewrites():
 		return Renewed{}, &Error{Op: "renew", Side: side, Key: ref, Err: fmt.Errorf("phase %s does not rewrite: move to %s first: %w", p, Rewrite, ErrPhase)}
 	}
+	if fits != nil {
+		if renewed, err := c.renewFromLedger(ctx, ref, ciphertext, ec, fits); err != errNotThere { //nolint:errorlint // never wrapped
+			return renewed, err
+		}
+	}
 	opened, pair, err := c.open(ctx, p, ciphertext, ec)
 	if err != nil {
 		return Renewed{}, err
@@ -48,8 +65,10 @@ func (c *Client) RenewIf(ctx context.Context, ciphertext []byte, ec EncryptionCo
 	if opened.Side == SideNew {
 		return Renewed{From: opened.Key, To: opened.Key}, nil
 	}
-	if err := fits(opened.Plaintext); err != nil {
-		return Renewed{}, err
+	if fits != nil {
+		if err := fits(opened.Plaintext); err != nil {
+			return Renewed{}, err
+		}
 	}
 	key := c.pairs[pair].New
 	if isNil(key) {
@@ -61,6 +80,9 @@ func (c *Client) RenewIf(ctx context.Context, ciphertext []byte, ec EncryptionCo
 	}
 	to, err := c.verify(ctx, key, renewed, opened.Plaintext, ec)
 	if err != nil {
+		return Renewed{}, err
+	}
+	if err := c.remember(ctx, ciphertext, renewed); err != nil {
 		return Renewed{}, err
 	}
 	return Renewed{Ciphertext: renewed, From: opened.Key, To: to}, nil

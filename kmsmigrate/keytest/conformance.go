@@ -13,7 +13,7 @@ import (
 
 // TestKey checks key against the rules that kmsmigrate.Key documents, and returns one error that joins every rule broken,
 // or nil. other is a second key whose ciphertext key cannot open: of another id, region or account. Both must be able to
-// encrypt. It makes about forty calls on key and one on other. A key that only takes text, as the KMS OpenAPI does, passes: all
+// encrypt. It makes about fifty calls on key and one on other. A key that only takes text, as the KMS OpenAPI does, passes: all
 // plaintexts are UTF-8.
 func TestKey(ctx context.Context, key, other kmsmigrate.Key) error {
 	t := &suite{ctx: ctx, key: key}
@@ -29,6 +29,7 @@ func TestKey(ctx context.Context, key, other kmsmigrate.Key) error {
 	t.damaged(blob)
 	t.ownership(blob, other)
 	t.emptyAndDone(blob)
+	t.dataKeys()
 	t.concurrent()
 	return errors.Join(t.broken...)
 }
@@ -163,6 +164,29 @@ func (t *suite) emptyAndDone(blob []byte) {
 	value, err = t.key.Decrypt(done, blob, testContext())
 	t.refuses("Decrypt with a context that is done", value, err)
 	t.rule(!errors.Is(err, kmsmigrate.ErrForeign), "a context that is done must not look foreign")
+}
+
+// dataKeys is for keys that are a DataKeyGenerator.
+func (t *suite) dataKeys() {
+	generator, ok := t.key.(kmsmigrate.DataKeyGenerator)
+	if !ok {
+		return
+	}
+	for _, n := range []int{1, 16, 32, 1024} {
+		plaintext, blob, err := generator.GenerateDataKey(t.ctx, n, testContext())
+		t.rule(err == nil && len(plaintext) >= n && len(blob) > 0, "GenerateDataKey must make a data key of %d bytes: %v", n, err)
+		if err != nil {
+			continue
+		}
+		opened, err := t.key.Decrypt(t.ctx, blob, testContext())
+		t.rule(err == nil && bytes.Equal(opened, plaintext), "Decrypt must return exactly the plaintext that GenerateDataKey returned: %v", err)
+		again, _, err := generator.GenerateDataKey(t.ctx, n, testContext())
+		t.rule(err == nil && (n < 16 || !bytes.Equal(again, plaintext)), "two data keys must differ: %v", err)
+	}
+	for _, n := range []int{-1, 0, 1025} {
+		plaintext, blob, err := generator.GenerateDataKey(t.ctx, n, nil)
+		t.refuses(fmt.Sprintf("GenerateDataKey of %d bytes", n), append(plaintext, blob...), err)
+	}
 }
 
 func (t *suite) concurrent() {

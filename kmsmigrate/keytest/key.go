@@ -7,6 +7,7 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -128,6 +129,19 @@ func (k *Key) Encrypt(ctx context.Context, plaintext []byte, ec kmsmigrate.Encry
 	nonce := blob[kmsmigrate.VersionIDSize:]
 	k.known[k.ref.VersionID] = true
 	return aead.Seal(blob, nonce, plaintext, AAD(ec)), nil
+}
+
+// GenerateDataKey implements kmsmigrate.DataKeyGenerator as the KMS does: what is encrypted is the base64 text of n random
+// bytes. It counts as a call of Encrypt.
+func (k *Key) GenerateDataKey(ctx context.Context, n int, ec kmsmigrate.EncryptionContext) (plaintext, ciphertext []byte, err error) {
+	if n < 1 || n > 1024 {
+		return nil, nil, k.fail("generate data key", "InvalidParameter", 400, fmt.Errorf("a data key of %d bytes, where 1 to 1024 are allowed: %w", n, kmsmigrate.ErrInvalid))
+	}
+	plaintext = base64.StdEncoding.AppendEncode(nil, randomBytes(n))
+	if ciphertext, err = k.Encrypt(ctx, plaintext, ec); err != nil {
+		return nil, nil, err
+	}
+	return plaintext, ciphertext, nil
 }
 
 // Decrypt implements kmsmigrate.Key. A version that is not the key's is ErrForeign; a tag that does not fit, for a damaged
