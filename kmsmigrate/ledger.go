@@ -42,7 +42,7 @@ func (c *Client) find(ctx context.Context, op string, ciphertext []byte) ([]byte
 	next, err := c.ledger.Find(ctx, LedgerID(ciphertext))
 	switch {
 	case err != nil:
-		return nil, &Error{Op: op, Err: fmt.Errorf("looking into the ledger: %w", err)}
+		return nil, &Error{Op: op, Retryable: true, Err: fmt.Errorf("looking into the ledger: %w: %w", ErrUnavailable, err)}
 	case len(next) == 0:
 		return nil, errNotThere
 	}
@@ -90,13 +90,14 @@ func (c *Client) renewFromLedger(ctx context.Context, from KeyRef, ciphertext []
 }
 
 // remember adds a renewal to the ledger. Where that fails the renewal fails, because a ledger with gaps is found out when
-// the old key is gone; the record is still what it was.
+// the old key is gone; the record is still what it was. The error
+// is that of a service which is down: it says nothing of the record.
 func (c *Client) remember(ctx context.Context, ciphertext, renewed []byte) error {
 	if isNil(c.ledger) {
 		return nil
 	}
 	if err := c.ledger.Add(ctx, LedgerID(ciphertext), renewed); err != nil {
-		return &Error{Op: "renew", Retryable: true, Err: fmt.Errorf("adding to the ledger: %w", err)}
+		return &Error{Op: "renew", Retryable: true, Err: fmt.Errorf("adding to the ledger: %w: %w", ErrUnavailable, err)}
 	}
 	return nil
 }

@@ -99,7 +99,10 @@ func TestARenewalThatTheLedgerDoesNotTakeFails(t *testing.T) {
 	c := withLedger(t, kmsmigrate.Rewrite, &ledger{fail: down}, old, next)
 	renewed, err := c.Renew(t.Context(), encrypt(t, old, "record"), nil)
 	require.ErrorIs(t, err, down)
+	require.ErrorIs(t, err, kmsmigrate.ErrUnavailable, "a sweep must wait, and not quarantine the record")
 	require.Nil(t, renewed.Ciphertext)
+	_, err = withLedger(t, kmsmigrate.NewOnly, &ledger{fail: down}, old, next).Open(t.Context(), encrypt(t, old, "record"), nil)
+	require.ErrorIs(t, err, kmsmigrate.ErrUnavailable, "not ErrRetired: the ledger may hold it")
 }
 
 func TestARestoredBackupIsRenewedWithoutTheOldKey(t *testing.T) {
