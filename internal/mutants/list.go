@@ -188,4 +188,22 @@ var mutants = []mutant{
 		broken: `		kmsmigrate.ErrUnavailable,`,
 		tests:  "TestAnOutageThatLastsStopsTheSweepAndQuarantinesNothing",
 	},
+	{
+		invariant: "2 what the ledger holds is checked before it replaces a record", file: "kmsmigrate/ledger.go",
+		guard:  `	if fits(opened.Plaintext) != nil {`,
+		broken: `	if false {`,
+		tests:  "TestAnEntryThatDoesNotFitIsAsGoodAsNone",
+	},
+	{
+		invariant: "ledger: no gaps", file: "kmsmigrate/ledger.go",
+		guard:  `return &Error{Op: "renew", Retryable: true,`,
+		broken: `_ = &Error{Op: "renew", Retryable: true,`,
+		tests:  "TestARenewalThatTheLedgerDoesNotTakeFails",
+	},
+	{
+		invariant: "5 a short data key is an error", file: "kmsmigrate/datakey.go",
+		guard:  `if len(plaintext) < n || len(ciphertext) == 0 || owned == Foreign {`,
+		broken: `if len(ciphertext) == 0 || owned == Foreign {`,
+		tests:  "TestADataKeyThatIsShortOrAnothersIsRefused",
+	},
 }
