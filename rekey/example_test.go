@@ -13,8 +13,14 @@ import (
 
 // exampleStore is a store with three records of an old key, and a client in phase Rewrite.
 func exampleStore(ctx context.Context) (*kmsmigrate.Client, *rekeytest.Memory) {
+	client, store, _ := exampleKeys(ctx)
+	return client, store
+}
+
+func exampleKeys(ctx context.Context) (*kmsmigrate.Client, *rekeytest.Memory, kmsmigrate.Config) {
 	old, fresh := keytest.New(keytest.Config{}), keytest.New(keytest.Config{})
-	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Phase: kmsmigrate.Rewrite, Old: old, New: fresh})
+	cfg := kmsmigrate.Config{Phase: kmsmigrate.Rewrite, Old: old, New: fresh}
+	client, err := kmsmigrate.NewClient(cfg)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -26,7 +32,7 @@ func exampleStore(ctx context.Context) (*kmsmigrate.Client, *rekeytest.Memory) {
 		}
 		store.Put(rekey.Record{ID: fmt.Sprint(i), Value: ciphertext})
 	}
-	return client, store
+	return client, store, cfg
 }
 
 func ExampleRekeyer_Open() {
