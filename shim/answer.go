@@ -5,10 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/xml"
-	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 )
 
@@ -90,121 +87,49 @@ var needed = map[string][]string{
 	"GetSecretValue":                  {"SecretName", "VersionId", "SecretData"},
 }
 
-// read makes an answer of what a service sent.
-func (u *upstream) read(action string, p params, status int, body []byte) *answer {
-	if status >= http.StatusMultipleChoices || status < http.StatusOK {
-		return u.refused(p, status, body)
-	}
-	var fields map[string]any
+// take reads the body of a success into a, and says what cannot be right about it.
+func (a *answer) take(action string, body []byte) string {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
-	lacks := ""
-	if d.Decode(&fields) != nil || fields == nil {
-		lacks = "it is not a JSON object"
+	a.body, a.fields = body, nil
+	if d.Decode(&a.fields) != nil || a.fields == nil {
+		return "it is not a JSON object"
 	}
-	a := &answer{status: http.StatusOK, body: body, fields: fields, side: u.which.String()}
-	for _, name := range append([]string{"RequestId"}, needed[action]...) {
-		if lacks == "" && a.text(name) == "" {
-			lacks = "it has no " + name
-		}
-	}
-	if _, ok := fields["Value"].(bool); lacks == "" && action == "AsymmetricVerify" && !ok {
-		lacks = "it has no Value"
-	}
-	if lacks != "" {
-		return failed(http.StatusInternalServerError, "InternalFailure", fmt.Sprintf("The %s side answered with success, and the answer cannot be right: %s.", u.which, lacks))
-	}
-	return a
+	return a.lacks(action)
 }
 
-// refused makes an error answer of a service's, with a code in any case: a load balancer's page has none, an older front end answers
-// in XML, and a numeric code would make the official SDK panic.
-func (u *upstream) refused(p params, status int, body []byte) *answer {
-	code, message, id := readError(body)
-	if status < http.StatusBadRequest { // a redirect
-		status = http.StatusServiceUnavailable
+// lacks says which field of a success is missing, or "".
+func (a *answer) lacks(action string) string {
+	if a.text("RequestId") == "" {
+		return "it has no RequestId"
 	}
-	if !plain(code) {
-		message = ""
-		switch {
-		case status == http.StatusTooManyRequests:
-			code = "Rejected.Throttling"
-		case status == http.StatusForbidden || status == http.StatusUnauthorized:
-			code = "Forbidden.NoPermission"
-		case status >= http.StatusInternalServerError && status != http.StatusInternalServerError:
-			code = "ServiceUnavailableTemporary"
-		case status == http.StatusRequestEntityTooLarge:
-			code = "InvalidParameter"
-		default:
-			code = "InternalFailure"
+	for _, name := range needed[action] {
+		if a.text(name) == "" {
+			return "it has no " + name
 		}
 	}
-	if !plain(id) {
-		id = requestID()
+	if _, ok := a.fields["Value"].(bool); action == "AsymmetricVerify" && !ok {
+		return "it has no Value"
 	}
-	if !p.maySay(message) {
-		message = fmt.Sprintf("The %s side answered with HTTP status %d, and its words are not repeated here.", u.which, status)
+	return ""
+}
+
+// secretNames are the parameters whose values no error may show.
+var secretNames = []string{"Plaintext", "CiphertextBlob", "EncryptionContext", "SourceEncryptionContext", "DestinationEncryptionContext", "SecretData", "Aad", "Digest", "Value", "EncryptedKeyMaterial", "PrivateKey"}
+
+// secrets returns the values that no error may show. Those of up to three characters stand in every other word, and in error codes.
+func (p params) secrets() []string {
+	var values []string
+	for _, name := range secretNames {
+		if value := p[name]; len(value) > 3 {
+			values = append(values, value)
+		}
 	}
-	if strings.Contains(code, "Signature") || strings.HasPrefix(code, "InvalidAccessKeyId") {
-		message = "The access key that the shim has for the " + u.which.String() + " side is not accepted."
-	}
-	a := failedAs(status, code, message, id)
-	a.side = u.which.String()
-	return a
+	return values
 }
 
 // plain reports whether text is a code or an id and nothing else.
 func plain(text string) bool {
 	const usual = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 	return text != "" && len(text) <= 80 && strings.Trim(text, usual) == ""
-}
-
-// readError reads an error in JSON or XML.
-func readError(body []byte) (code, message, id string) {
-	var e struct {
-		XMLName   xml.Name `json:"-"`
-		Code      any      `json:"Code" xml:"-"`
-		Message   any      `json:"Message" xml:"-"`
-		RequestID any      `json:"RequestId" xml:"-"`
-		XCode     string   `json:"-" xml:"Code"`
-		XMessage  string   `json:"-" xml:"Message"`
-		XID       string   `json:"-" xml:"RequestId"`
-	}
-	switch text := bytes.TrimSpace(body); {
-	case bytes.HasPrefix(text, []byte("{")):
-		d := json.NewDecoder(bytes.NewReader(text))
-		d.UseNumber()
-		if d.Decode(&e) != nil {
-			return "", "", ""
-		}
-		return word(e.Code), word(e.Message), word(e.RequestID)
-	case bytes.HasPrefix(text, []byte("<")):
-		if xml.Unmarshal(text, &e) != nil {
-			return "", "", ""
-		}
-		return e.XCode, e.XMessage, e.XID
-	default:
-		return "", "", ""
-	}
-}
-
-// word is a field that is a string; numbers are no codes.
-func word(v any) string {
-	s, _ := v.(string)
-	return s
-}
-
-// secretNames are the parameters whose values no error may show.
-var secretNames = []string{"Plaintext", "CiphertextBlob", "EncryptionContext", "SourceEncryptionContext", "DestinationEncryptionContext", "SecretData", "Aad", "Digest", "Value", "EncryptedKeyMaterial", "PrivateKey"}
-
-// maySay reports whether words of a service may be passed on: they are short, and quote neither the request nor what it carried.
-func (p params) maySay(text string) bool {
-	if text == "" || len(text) > 400 || strings.ContainsAny(text, "%&") {
-		return false
-	}
-	folded := strings.ToLower(text)
-	return !slices.ContainsFunc(secretNames, func(name string) bool {
-		value := p[name]
-		return len(value) > 2 && strings.Contains(folded, strings.ToLower(value))
-	})
 }

@@ -223,7 +223,8 @@ func (c *Client) SwitchSecret(ctx context.Context, name string) error {
 	return c.router.switchSecret(ctx, name)
 }
 
-// Close ends renewals that are under way and drops idle connections. Calls go on to work. The error is always nil.
+// Close ends calls and renewals that are under way and returns when no connection is left. Calls that come after it are answered with
+// ServiceUnavailableTemporary. The error is always nil.
 func (c *Client) Close() error {
 	c.router.close()
 	return nil

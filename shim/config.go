@@ -16,8 +16,8 @@ type Config struct {
 	// Phase says which side is written and which are read. Nil means OldOnly: every call goes to the old side.
 	Phase kmsmigrate.PhaseSource
 	// Old and New are the endpoints of the two sides: a region's shared gateway, or the RPC face of an instance (Instance, Endpoint
-	// and CAPEM set). Versions lists versions that are known to be a side's; ForeignCodes and Limits.Call and Limits.Connect
-	// count; Directory and the other Limits do not. Old may be zero where Phase is the constant NewOnly, New where it is nil or the constant OldOnly.
+	// and CAPEM set). Versions lists versions that are known to be a side's. All fields count but Directory: pacing, retries and the
+	// breaker are those of every alikms.Gateway. Old may be zero where Phase is the constant NewOnly, New where it is nil or the constant OldOnly.
 	Old, New alikms.GatewayConfig
 	// OldControl and NewControl are where control operations of a side go. Nil: Old and New. The face of an instance refuses
 	// them, so for keys of an instance this is the shared gateway of the region.
@@ -65,7 +65,7 @@ type router struct {
 
 // side is one end of the migration.
 type side struct {
-	data, control *upstream
+	data, control endpoint
 	instance      bool // an instance's face: no ReEncrypt
 }
 
@@ -103,6 +103,9 @@ func newRouter(cfg Config) (*router, error) {
 		return nil, err
 	}
 	if r.sides[kmsmigrate.SideNew], err = newSide(kmsmigrate.SideNew, cfg.New, cfg.NewControl); err != nil {
+		if old := r.sides[kmsmigrate.SideOld]; old != nil {
+			old.close()
+		}
 		return nil, err
 	}
 	r.known = newKnown(cfg)
@@ -132,25 +135,34 @@ func newSide(which kmsmigrate.Side, data alikms.GatewayConfig, control *alikms.G
 	if data.Region == "" {
 		return nil, nil
 	}
-	s := &side{instance: data.Instance != ""}
-	var err error
-	if s.data, err = newUpstream(which, data); err != nil {
+	at, err := newUpstream(which, data)
+	if err != nil {
 		return nil, err
 	}
-	s.control = s.data
+	s := &side{data: at, control: at, instance: data.Instance != ""}
 	if control != nil {
-		s.control, err = newUpstream(which, *control)
+		apart, err := newUpstream(which, *control)
+		if err != nil {
+			at.close()
+			return nil, err
+		}
+		s.control = apart
 	}
-	return s, err
+	return s, nil
 }
 
-// close returns when no renewal and no idle connection is left.
+// close closes both endpoints of the side, which may be one.
+func (s *side) close() {
+	s.data.close()
+	s.control.close()
+}
+
+// close returns when no renewal, no call and no connection is left.
 func (r *router) close() {
 	r.renewer.close()
 	for _, s := range r.sides {
 		if s != nil {
-			s.data.close()
-			s.control.close()
+			s.close()
 		}
 	}
 }

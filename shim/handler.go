@@ -194,7 +194,7 @@ func (h *Handler) SwitchSecret(ctx context.Context, name string) error {
 	return h.router.switchSecret(ctx, name)
 }
 
-// Close ends renewals that are under way and drops idle connections. The error is always nil.
+// Close ends calls and renewals that are under way and returns when no connection is left. The error is always nil.
 func (h *Handler) Close() error {
 	h.router.close()
 	return nil

@@ -69,7 +69,7 @@ func (r *router) asymmetricDecrypt(ctx context.Context, phase kmsmigrate.Phase, 
 	var old *answer
 	if phase.Reads(kmsmigrate.SideOld) {
 		old = r.send(ctx, kmsmigrate.SideOld, false, action, p)
-		if old.ok() || !r.sides[kmsmigrate.SideOld].data.foreign[old.text("Code")] {
+		if old.ok() || !r.sides[kmsmigrate.SideOld].data.foreign(old.text("Code")) {
 			return old
 		}
 	}
@@ -84,7 +84,7 @@ func (r *router) asymmetricDecrypt(ctx context.Context, phase kmsmigrate.Phase, 
 		return refused
 	}
 	a := r.oldNames(r.send(ctx, kmsmigrate.SideNew, false, action, p), kmsmigrate.SideNew, p["KeyId"])
-	if !a.ok() && old != nil && r.sides[kmsmigrate.SideNew].data.foreign[a.text("Code")] {
+	if !a.ok() && old != nil && r.sides[kmsmigrate.SideNew].data.foreign(a.text("Code")) {
 		return neither(old, a)
 	}
 	return a

@@ -178,7 +178,7 @@ func (r *router) opened(ctx context.Context, phase kmsmigrate.Phase, action stri
 			}
 			return a, of
 		}
-		if owner != kmsmigrate.SideUnknown || !r.sides[s].data.foreign[a.text("Code")] {
+		if owner != kmsmigrate.SideUnknown || !r.sides[s].data.foreign(a.text("Code")) {
 			return a, s
 		}
 		if first != nil {

@@ -94,7 +94,8 @@ func (t *Transport) SwitchSecret(ctx context.Context, name string) error {
 	return t.router.switchSecret(ctx, name)
 }
 
-// Close ends renewals that are under way and drops idle connections. Calls go on to work. The error is always nil.
+// Close ends calls and renewals that are under way and returns when no connection is left. Calls that come after it are answered with
+// ServiceUnavailableTemporary. The error is always nil.
 func (t *Transport) Close() error {
 	t.router.close()
 	return nil

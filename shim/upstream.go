@@ -1,167 +1,77 @@
 package shim
 
 import (
-	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"io"
-	"net"
-	"net/http"
-	"time"
-
-	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/auth"
-	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/auth/credentials"
-	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/requests"
+	"strings"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
 )
 
-// upstream is one endpoint that calls go on to. It has connections of its own: using the client that the shim is installed in would
-// come back to the shim.
+const apiVersion = "2016-01-20"
+
+// endpoint is where calls go on to, with credentials and connections of its own: using the client that the shim is installed in
+// would come back to the shim.
+type endpoint interface {
+	// call carries out one operation and returns what came back, whatever it is, as an answer.
+	call(ctx context.Context, action string, p params) *answer
+	// foreign reports whether a code of a decryption means that the ciphertext is another key's.
+	foreign(code string) bool
+	// close ends calls under way, and all that is open.
+	close()
+}
+
+// upstream is an endpoint of the OpenAPI: a region's shared gateway, or the RPC face of an instance.
 type upstream struct {
-	which        kmsmigrate.Side
-	scheme, host string
-	region       string
-	key          accessKey
-	http         *http.Client
-	most         time.Duration // for one call
-	foreign      map[string]bool
+	which   kmsmigrate.Side
+	gateway *alikms.Gateway
+	codes   map[string]bool
 }
-
-// accessKey is a RAM access key. It is a CredentialsProvider of the SDK.
-type accessKey struct{ id, secret, token string }
-
-func (k accessKey) GetCredentials() (*credentials.Credentials, error) {
-	name := "static_ak"
-	if k.token != "" {
-		name = "static_sts"
-	}
-	return &credentials.Credentials{AccessKeyId: k.id, AccessKeySecret: k.secret, SecurityToken: k.token, ProviderName: name}, nil
-}
-
-func (k accessKey) GetProviderName() string { return "static" }
 
 func newUpstream(which kmsmigrate.Side, cfg alikms.GatewayConfig) (*upstream, error) {
-	// NewGateway knows what a config must be; the endpoint itself is not used.
+	if cfg.Side == kmsmigrate.SideUnknown {
+		cfg.Side = which
+	}
 	gateway, err := alikms.NewGateway(cfg)
 	if err != nil {
 		return nil, invalid("%s side: %w", which, err)
 	}
-	_ = gateway.Close() // it never fails
-	var roots *x509.CertPool
-	if len(cfg.CAPEM) > 0 {
-		roots = x509.NewCertPool()
-		roots.AppendCertsFromPEM(cfg.CAPEM) // NewGateway has parsed it
-	}
-	u := &upstream{
-		which: which, scheme: "https", host: cfg.Endpoint, region: cfg.Region, key: accessKey{cfg.AccessKeyID, cfg.AccessKeySecret, cfg.SecurityToken},
-		most: cmp.Or(cfg.Limits.Call, 10*time.Second), foreign: map[string]bool{},
-	}
-	if u.host == "" {
-		u.host = map[bool]string{false: "kms.", true: "kms-vpc."}[cfg.VPC] + cfg.Region + ".aliyuncs.com"
-	}
-	if cfg.PlainHTTP {
-		u.scheme = "http"
-	}
-	if cfg.ForeignCodes == nil {
-		cfg.ForeignCodes = alikms.DefaultForeignCodes()
-	}
-	for _, code := range cfg.ForeignCodes {
-		u.foreign[code] = true
-	}
-	connect := cmp.Or(cfg.Limits.Connect, 3*time.Second)
-	u.http = &http.Client{
-		Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: connect}).DialContext,
-			TLSHandshakeTimeout: connect,
-			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(64)},
-			MaxIdleConnsPerHost: cmp.Or(cfg.Limits.Concurrency, 128),
-			IdleConnTimeout:     90 * time.Second,
-			DisableCompression:  true,
-		},
-		// A KMS does not redirect; following one would carry plaintext to another host.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return u, nil
+	return &upstream{which: which, gateway: gateway, codes: foreignCodes(cfg.ForeignCodes)}, nil
 }
 
-func (u *upstream) close() { u.http.CloseIdleConnections() }
+func foreignCodes(given []string) map[string]bool {
+	if given == nil {
+		given = alikms.DefaultForeignCodes()
+	}
+	codes := map[string]bool{}
+	for _, code := range given {
+		codes[code] = true
+	}
+	return codes
+}
 
-const (
-	mostAnswer = 8 << 20
-	apiVersion = "2016-01-20"
-)
+func (u *upstream) foreign(code string) bool { return u.codes[code] }
 
-// call sends one operation, signed afresh with this side's access key, and returns what came back, whatever it is, as an answer.
+func (u *upstream) close() { _ = u.gateway.Close() } // it never fails
+
 func (u *upstream) call(ctx context.Context, action string, p params) *answer {
-	ctx, cancel := context.WithTimeout(ctx, u.most)
-	defer cancel()
-	request, err := u.sign(ctx, action, p)
+	a := &answer{status: 200, side: u.which.String()}
+	_, err := u.gateway.Raw(ctx, alikms.RawCall{
+		Action: action, Parameters: p, Once: !repeats(action), Secret: p.secrets(), Revealing: action == "GetSecretValue" || action == "Decrypt",
+		Check: func(body []byte) string { return a.take(action, body) },
+	})
 	if err != nil {
-		return u.broken(ctx, "the request cannot be signed")
+		return refused(u.which, err)
 	}
-	got, err := u.http.Do(request)
-	if err != nil {
-		return u.broken(ctx, why(err))
-	}
-	defer func() { _ = got.Body.Close() }() // the body was read, or is of no use
-	body, err := io.ReadAll(io.LimitReader(got.Body, mostAnswer+1))
-	if err != nil || len(body) > mostAnswer {
-		return u.broken(ctx, "the answer broke off, or has no end")
-	}
-	return u.read(action, p, got.StatusCode, body)
+	return a
 }
 
-func (u *upstream) sign(ctx context.Context, action string, p params) (*http.Request, error) {
-	request := &requests.RpcRequest{}
-	request.InitWithApiInfo("Kms", apiVersion, action, "kms", "openAPI")
-	request.SetScheme(u.scheme)
-	request.SetDomain(u.host)
-	query := request.GetQueryParams()
-	for name, value := range p {
-		if value != "" {
-			query[name] = value
+// repeats reports whether an operation changes nothing, so that carrying it out twice does no harm.
+func repeats(action string) bool {
+	for _, beginning := range []string{"Encrypt", "Decrypt", "ReEncrypt", "Generate", "ExportDataKey", "Advance", "Asymmetric", "CertificateP", "Get", "Describe", "List"} {
+		if strings.HasPrefix(action, beginning) {
+			return true
 		}
 	}
-	if err := auth.Sign(request, nil, u.region, u.key); err != nil {
-		return nil, errors.New("the request cannot be signed")
-	}
-	out, err := http.NewRequestWithContext(ctx, request.GetMethod(), request.BuildUrl(), http.NoBody)
-	if err != nil {
-		return nil, errors.New("the request cannot be built") // the error would quote the URL
-	}
-	for name, value := range request.GetHeaders() {
-		out.Header[name] = []string{value}
-	}
-	out.Header.Set("User-Agent", "keyhaul")
-	return out, nil
-}
-
-// broken is the answer of an endpoint that gave none. net/http's own words would quote the URL, and with it the plaintext.
-func (u *upstream) broken(ctx context.Context, reason string) *answer {
-	if ctx.Err() != nil {
-		reason = "there was no answer in time"
-	}
-	return failed(http.StatusServiceUnavailable, "ServiceUnavailableTemporary", "The "+u.which.String()+" side did not answer: "+reason+".")
-}
-
-// why explains an error of the transport without quoting it.
-func why(err error) string {
-	var unknown x509.UnknownAuthorityError
-	var dns *net.DNSError
-	var op *net.OpError
-	switch {
-	case errors.As(err, &unknown):
-		return "its certificate is of an unknown authority; is CAPEM the CA of this instance?"
-	case errors.As(err, &dns):
-		return "its host name cannot be resolved"
-	case errors.As(err, &op) && op.Op == "dial":
-		return "no connection"
-	default:
-		return "the connection broke before the answer"
-	}
+	return false
 }
