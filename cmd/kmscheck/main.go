@@ -2,10 +2,12 @@
 //
 //	kmscheck ./...                        find it in Go code
 //	go vet -vettool=$(which kmscheck) ./...   the same, through go vet
-//	kmscheck terraform [-instance kst-…] [-only ADDRESS,…] [-write] FILE…   show, or make, the change of Terraform configuration
+//	kmscheck terraform [-instance kst-…] [-keys MAP] [-only ADDRESS,…] [-write] FILE…   show, or make, the change of Terraform configuration
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -34,6 +36,7 @@ func rewrite(args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("kmscheck terraform", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	instance := flags.String("instance", "", "id of the instance that the keys were moved into")
+	keyMap := flags.String("keys", "", "key map (JSON) of old key ids to new ones, where keys got others")
 	only := flags.String("only", "", "addresses that moved, with commas between them (default: all)")
 	write := flags.Bool("write", false, "write the files; otherwise only the diff is shown")
 	if err := flags.Parse(args); err != nil {
@@ -45,6 +48,12 @@ func rewrite(args []string, stdout, stderr io.Writer) error {
 	options := terraform.Options{Instance: *instance}
 	if *only != "" {
 		options.Only = strings.Split(*only, ",")
+	}
+	if *keyMap != "" {
+		var err error
+		if options.Keys, err = readKeyMap(*keyMap); err != nil {
+			return err
+		}
 	}
 	for _, name := range flags.Args() {
 		text, err := os.ReadFile(name)
@@ -76,4 +85,26 @@ func rewrite(args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// readKeyMap reads the keys of a key map as Keyhaul's kmsmigrate.ParseKeyMap does: {"keys": {"old": "new"}}. A default is no use here: it would
+// rename keys that nobody named.
+func readKeyMap(name string) (map[string]string, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	var m struct {
+		Default string            `json:"default"`
+		Keys    map[string]string `json:"keys"`
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&m); err != nil {
+		return nil, fmt.Errorf("key map %s: %w", name, err)
+	}
+	if len(m.Keys) == 0 {
+		return nil, fmt.Errorf("key map %s: it has no keys", name)
+	}
+	return m.Keys, nil
 }

@@ -41,7 +41,20 @@ func TestTheDiffIsShownAndTheFileWrittenOnlyWhenAsked(t *testing.T) {
 	if now, err := os.ReadFile(file); err != nil || !bytes.Contains(now, []byte("kst-hzz1")) {
 		t.Errorf("it was not written: %s %v", now, err)
 	}
-	for _, args := range [][]string{nil, {filepath.Join(t.TempDir(), "none.tf")}, {"-nonsense"}} {
+	alias, keyMap := filepath.Join(t.TempDir(), "alias.tf"), filepath.Join(t.TempDir(), "keys.json")
+	for name, text := range map[string]string{
+		alias: "resource \"alicloud_kms_alias\" \"a\" {\n  alias_name = \"alias/a\"\n  key_id     = \"old\"\n}\n", keyMap: `{"keys": {"old": "new"}}`,
+		keyMap + ".empty": `{}`, keyMap + ".foreign": `{"other": 1}`,
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out.Reset()
+	if err := rewrite([]string{"-keys", keyMap, alias}, &out, &stderr); err != nil || !strings.Contains(out.String(), `+  key_id     = "new"`) {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	for _, args := range [][]string{nil, {"-keys", keyMap + ".empty", alias}, {"-keys", keyMap + ".foreign", alias}, {"-keys", keyMap + ".none", alias}, {filepath.Join(t.TempDir(), "none.tf")}, {"-nonsense"}} {
 		if err := rewrite(args, &out, &stderr); err == nil {
 			t.Errorf("%v is no error", args)
 		}

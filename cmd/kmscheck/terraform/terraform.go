@@ -1,11 +1,12 @@
-// Package terraform rewrites Terraform configuration after keys and secrets were moved into a KMS instance: it names the instance and
-// guards against the destroy-and-create that an apply of the old configuration would be.
+// Package terraform rewrites Terraform configuration after keys and secrets were moved into a KMS instance: it names the instance, puts new
+// key ids where old ones stand, and guards against the destroy-and-create that an apply of the old configuration would be.
 //
 // [Rewrite] changes one file. It keeps comments and formatting, returns files without anything to change byte for byte, and never touches what
 // it does not understand: that it reports.
 //
 // Source: Modify the configuration in a Terraform scenario after migration. dkms_instance_id and protection_level force a new resource, and
-// the old provider's defaults differ from what a moved key has.
+// the old provider's defaults differ from what a moved key has. Which attributes of the other kinds force a new resource is what the provider's
+// documentation says. [Kinds] lists them.
 package terraform
 
 import (
@@ -27,6 +28,9 @@ type Options struct {
 	Instance string
 	// Only are the addresses that moved: alicloud_kms_key.orders. Empty: all.
 	Only []string
+	// Keys lead from the id of each old key to the one that takes its place, as the keys of a key map do. Empty where keys keep their ids, as
+	// they do with the migration tool and with a restore.
+	Keys map[string]string
 }
 
 // Result is a rewritten file.
@@ -36,26 +40,15 @@ type Result struct {
 	Left    []string // what was not understood, and why; line by line: "main.tf:12: …"
 }
 
-// guards are the attributes that must not lead to a new resource, by kind. They are the document's for keys; for secrets those that the tool
-// changes.
-var guards = map[string][]string{
-	"alicloud_kms_key":    {"dkms_instance_id", "automatic_rotation", "rotation_interval", "protection_level"},
-	"alicloud_kms_secret": {"dkms_instance_id", "enable_automatic_rotation", "rotation_interval"},
-}
-
-// notes are kinds that are not rewritten and have to be looked at.
-var notes = map[string]string{
-	"alicloud_kms_ciphertext":  "its state holds ciphertext of the old key: encrypt it again when the key is re-encrypted",
-	"alicloud_kms_key_version": "version ids change with the migration",
-	"alicloud_kms_plaintext":   "its state holds plaintext",
-}
-
 // Rewrite returns the file as it has to be after the move. A file that is no Terraform configuration is an error that names the place.
 func Rewrite(name string, text []byte, o Options) (Result, error) {
 	if o.Instance != "" && !strings.HasPrefix(o.Instance, "kst-") {
 		return Result{}, fmt.Errorf("terraform: %q is not an instance id: it begins with kst-", o.Instance)
 	}
 	if strings.HasSuffix(name, ".json") {
+		if !bytes.Contains(text, []byte("alicloud_kms_")) {
+			return Result{Text: text}, nil
+		}
 		return Result{Text: text, Left: []string{name + ":1: JSON syntax is not rewritten"}}, nil
 	}
 	file, diags := hclwrite.ParseConfig(text, name, hcl.InitialPos)
@@ -71,21 +64,35 @@ func Rewrite(name string, text []byte, o Options) (Result, error) {
 	done := 0 // bytes of text that are in out
 	for i, block := range file.Body().Blocks() {
 		labels := block.Labels()
-		if block.Type() != "resource" || len(labels) != 2 {
+		if block.Type() != "resource" && block.Type() != "data" || len(labels) != 2 || !strings.HasPrefix(labels[0], "alicloud_kms_") {
 			continue
 		}
 		address := labels[0] + "." + labels[1]
+		if block.Type() == "data" {
+			address = "data." + address
+		}
 		if len(o.Only) > 0 && !slices.Contains(o.Only, address) {
 			continue
 		}
 		left := func(why string) {
 			r.Left = append(r.Left, fmt.Sprintf("%s:%d: %s: %s", name, places[i].Start.Line, address, why))
 		}
-		if note, ok := notes[labels[0]]; ok {
-			left(note)
+		if block.Type() == "data" {
+			if note, ok := data[labels[0]]; ok {
+				left(note)
+			}
 			continue
 		}
-		if names, ok := guards[labels[0]]; ok && guard(block.Body(), names, o.Instance, left) {
+		k, known := kinds[labels[0]]
+		if !known {
+			left("this kind of resource is not known here, and is left as it is")
+			continue
+		}
+		if k.note != "" {
+			left(k.note)
+		}
+		guarded := guard(block.Body(), k, o.Instance, left)
+		if renamed := rename(block.Body(), k, o.Keys, left); guarded || renamed {
 			rewritten := canonical(block)
 			if _, diags := hclsyntax.ParseConfig(rewritten, name, hcl.InitialPos); diags.HasErrors() {
 				left("a block of one line cannot hold more: break it into lines first")
@@ -128,7 +135,7 @@ func positions(name string, text []byte) ([]hcl.Range, error) {
 }
 
 // guard changes one resource and reports whether it did.
-func guard(body *hclwrite.Body, names []string, instance string, left func(string)) bool {
+func guard(body *hclwrite.Body, k kind, instance string, left func(string)) bool {
 	var lifecycles []*hclwrite.Block
 	for _, b := range body.Blocks() {
 		if b.Type() == "lifecycle" {
@@ -148,7 +155,9 @@ func guard(body *hclwrite.Body, names []string, instance string, left func(strin
 		}
 	}
 	changed := false
-	if attribute := body.GetAttribute("dkms_instance_id"); attribute == nil && instance != "" {
+	if attribute := body.GetAttribute("dkms_instance_id"); !k.names {
+		// it has none
+	} else if attribute == nil && instance != "" {
 		body.SetAttributeValue("dkms_instance_id", cty.StringVal(instance))
 		changed = true
 	} else if attribute != nil && instance != "" {
@@ -156,7 +165,7 @@ func guard(body *hclwrite.Body, names []string, instance string, left func(strin
 			left("dkms_instance_id is " + is + ", and is left so")
 		}
 	}
-	missing := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(known, n) || slices.Contains(known, "all") })
+	missing := slices.DeleteFunc(slices.Clone(k.ignore), func(n string) bool { return slices.Contains(known, n) || slices.Contains(known, "all") })
 	var life *hclwrite.Body
 	if len(lifecycles) == 1 {
 		life = lifecycles[0].Body()
@@ -187,7 +196,7 @@ func ignored(life *hclwrite.Body) ([]string, bool) {
 	}
 	text := attribute.Expr().BuildTokens(nil).Bytes()
 	expr, diags := hclsyntax.ParseExpression(text, "ignore_changes", hcl.InitialPos)
-	if diags.HasErrors() || bytes.Contains(text, []byte("#")) || bytes.Contains(text, []byte("//")) || bytes.Contains(text, []byte("/*")) {
+	if diags.HasErrors() || commented(text) {
 		return nil, false // a comment inside would be lost
 	}
 	if hcl.ExprAsKeyword(expr) == "all" {

@@ -13,7 +13,14 @@ resource "alicloud_kms_key" "commented" {
   }
 }
 
-resource "alicloud_kms_ciphertext" "blob" {
+data "alicloud_kms_ciphertext" "blob" {
   key_id    = "x"
   plaintext = "y"
+}
+
+resource "alicloud_kms_value_added_service" "backups" {
+  value_added_service = "2"
+}
+
+data "alicloud_kms_aliases" "all" {
 }
