@@ -43,7 +43,9 @@ func (g *Gateway) Raw(ctx context.Context, c RawCall) ([]byte, error) {
 	var body []byte
 	err := g.call(ctx, operation{
 		name: c.Action, key: shownKey(c.Parameters["KeyId"]), once: c.Once, reveals: c.Revealing,
-		sign: func(ctx context.Context) (*http.Request, error) { return g.sign(ctx, c.Action, c.Parameters) },
+		sign: func(ctx context.Context) (*http.Request, error) {
+			return onShortStack(func() (*http.Request, error) { return g.sign(ctx, c.Action, c.Parameters) })
+		},
 		read: func(got answer) error {
 			check := c.Check
 			if check == nil {
@@ -65,4 +67,16 @@ func anyObject(body []byte) string {
 		return "it is not the JSON that was asked for"
 	}
 	return ""
+}
+
+// onShortStack runs f on a goroutine of its own. The SDK's signature writes down the whole stack of its goroutine to find that one's
+// number, for a nonce: under the stack of a server's handler that was a fifth of all that a call took of this process.
+func onShortStack(f func() (*http.Request, error)) (request *http.Request, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		request, err = f()
+	}()
+	<-done
+	return request, err
 }
