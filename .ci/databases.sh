@@ -5,6 +5,9 @@
 #   .ci/databases.sh stop              stops them and removes their data
 #
 # KEYHAUL_DATABASES is the directory that holds them (default: keyhaul-databases in TMPDIR).
+# Oracle's MySQL is in Debian's unstable suite only: it is unpacked into that directory with the libraries that it needs,
+# and nothing of it is installed. Where it cannot be had that is said, and its tests do not exist in that run;
+# KEYHAUL_MYSQL=required makes it an error, KEYHAUL_MYSQL=no does without.
 set -euo pipefail
 
 home=${KEYHAUL_DATABASES:-${TMPDIR:-/tmp}/keyhaul-databases}
@@ -104,6 +107,53 @@ start_mariadb() {
 	echo "export $variable='keyhaul:keyhaul@tcp(127.0.0.1:$port)/keyhaul?parseTime=true'" >>"$home/env"
 }
 
+# unpack_mysql DIR puts MySQL and everything that it links, the C library included, into DIR/root.
+unpack_mysql() {
+	local dir=$1 mirror keyring=/usr/share/keyrings/debian-archive-keyring.gpg deb
+	# The mirror that this machine is set up with.
+	debian_mirror() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | grep -v security | head -n 1; }
+	mirror=$(debian_mirror)
+	[ -n "$mirror" ] || { apt-get update -qq >&2 && mirror=$(debian_mirror); } || return 1
+	[ -n "$mirror" ] && [ -e "$keyring" ] || { say "no Debian mirror is set up"; return 1; }
+	mkdir -p "$dir"/apt/lists/partial "$dir"/apt/archives/partial "$dir"/apt/none "$dir"/root
+	printf 'Types: deb\nURIs: %s\nSuites: unstable\nComponents: main\nSigned-By: %s\n' "$mirror" "$keyring" >"$dir/apt/unstable.sources"
+	: >"$dir/apt/status" # as if nothing was installed, so that all that it needs comes along
+	printf '%s "%s";\n' Dir::Etc::sourcelist "$dir/apt/unstable.sources" Dir::Etc::sourceparts "$dir/apt/none" \
+		Dir::State::lists "$dir/apt/lists" Dir::State::status "$dir/apt/status" \
+		Dir::Cache::archives "$dir/apt/archives" Dir::Cache::pkgcache "" Dir::Cache::srcpkgcache "" >"$dir/apt/apt.conf"
+	APT_CONFIG=$dir/apt/apt.conf apt-get update -qq >&2 || return 1
+	APT_CONFIG=$dir/apt/apt.conf apt-get install -y -qq --no-install-recommends --download-only mysql-server-core >/dev/null || return 1
+	for deb in "$dir"/apt/archives/*.deb; do
+		case $deb in */perl* | */libperl*) continue ;; esac # for its scripts
+		dpkg -x "$deb" "$dir/root" || return 1
+	done
+	rm -rf "$dir/apt"
+}
+
+start_mysql() {
+	local port dir=$home/mysql root loader lib
+	unpack_mysql "$dir" || return 1
+	root=$dir/root
+	loader=$(find "$root/usr/lib" -mindepth 2 -maxdepth 2 -name 'ld-linux-*' | head -n 1)
+	[ -n "$loader" ] || { say "no loader came with MySQL"; return 1; }
+	lib=$(dirname "$loader")
+	local server=("$loader" --library-path "$lib:$lib/private" "$root/usr/sbin/mysqld" --no-defaults --user=mysql --basedir="$root/usr"
+		--lc-messages-dir="$root/usr/share/mysql" --character-sets-dir="$root/usr/share/mysql/charsets" --secure-file-priv=NULL --datadir="$dir/data")
+	chown mysql:mysql "$dir"
+	touch "$home/mysql.log" && chown mysql "$home/mysql.log"
+	"${server[@]}" --initialize-insecure >"$dir/install.log" 2>&1 || { cat "$dir/install.log" >&2; return 1; }
+	port=$(free_port $mariadb_ports) || return 1
+	setsid "${server[@]}" --socket="$dir/sock" --pid-file="$dir/pid" --bind-address=127.0.0.1 --port="$port" --mysqlx=OFF \
+		--skip-name-resolve --skip-log-bin --innodb-flush-method=nosync --innodb-doublewrite=OFF --innodb-flush-log-at-trx-commit=0 --max-connections=300 \
+		</dev/null >"$home/mysql.log" 2>&1 &
+	wait_for mysql mariadb-admin --no-defaults --socket="$dir/sock" -u root ping || return 1
+	mariadb --no-defaults --socket="$dir/sock" -u root -e "
+		CREATE DATABASE keyhaul;
+		CREATE USER keyhaul@'127.0.0.1' IDENTIFIED BY 'keyhaul';
+		GRANT ALL ON *.* TO keyhaul@'127.0.0.1';" || return 1
+	echo "export KEYHAUL_ORACLE_MYSQL_DSN='keyhaul:keyhaul@tcp(127.0.0.1:$port)/keyhaul?parseTime=true'" >>"$home/env"
+}
+
 start() {
 	if [ -e "$home/env" ]; then
 		say "already started"
@@ -119,6 +169,10 @@ start() {
 	start_mariadb mariadb KEYHAUL_MYSQL_DSN
 	# There a lock time-out rolls the whole transaction back, which can be set only at the start.
 	start_mariadb mariadb-rollback KEYHAUL_MYSQL_ROLLBACK_DSN --innodb-rollback-on-timeout=ON --innodb-buffer-pool-size=32M
+	if [ "${KEYHAUL_MYSQL:-}" != no ] && ! start_mysql; then
+		[ "${KEYHAUL_MYSQL:-}" != required ] || return 1
+		say "NO MYSQL: Debian's unstable suite does not give it now. Only MariaDB is tested."
+	fi
 	trap - EXIT
 	cat "$home/env"
 }
@@ -129,7 +183,7 @@ stop() {
 		(cd "$home/postgres" && as postgres "$(pg_bin)/pg_ctl" -D "$home/postgres/data" -m immediate -w stop >/dev/null 2>&1) || true
 	fi
 	local pid pid_file
-	for pid_file in "$home"/mariadb*/pid; do
+	for pid_file in "$home"/m*/pid; do
 		[ -s "$pid_file" ] || continue
 		pid=$(cat "$pid_file")
 		kill "$pid" 2>/dev/null || true

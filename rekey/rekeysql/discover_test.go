@@ -16,7 +16,7 @@ func TestDiscoverFindsWhatNoDeclarationCovers(t *testing.T) {
 	onEach(t, func(t *testing.T, d database) {
 		t.Helper()
 		db := d.open(t)
-		document := map[string]string{"sqlite": "TEXT", "mariadb": "JSON", "postgres": "jsonb"}[d.name]
+		document := d.of("TEXT", "JSON", "jsonb")
 		name := d.table(t, db, "CREATE TABLE NAME (id INT NOT NULL PRIMARY KEY, known "+d.blob+", forgotten "+d.text+", note "+d.text+", three_lines "+d.text+", doc "+document+", n INT, at TIMESTAMP NULL)")
 		blob, err := keytest.New(keytest.Config{KMS1: true}).Encrypt(t.Context(), []byte("x"), nil)
 		require.NoError(t, err)

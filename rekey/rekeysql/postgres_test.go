@@ -14,7 +14,7 @@ import (
 
 func TestPostgreSQLTablesWithInheritanceAreRefused(t *testing.T) {
 	t.Parallel()
-	onEach(t, only("postgres", func(t *testing.T, d database) {
+	onEach(t, only(rekeysql.PostgreSQL, func(t *testing.T, d database) {
 		t.Helper()
 		db := d.open(t)
 		name := d.table(t, db, "CREATE TABLE NAME (k INT PRIMARY KEY, v bytea)")
@@ -34,7 +34,7 @@ func TestPostgreSQLTablesWithInheritanceAreRefused(t *testing.T) {
 
 func TestPostgreSQLRowSecurityIsRefused(t *testing.T) {
 	t.Parallel()
-	onEach(t, only("postgres", func(t *testing.T, d database) {
+	onEach(t, only(rekeysql.PostgreSQL, func(t *testing.T, d database) {
 		t.Helper()
 		db := d.open(t)
 		name := d.table(t, db, "CREATE TABLE NAME (k INT PRIMARY KEY, v bytea)")
@@ -65,7 +65,7 @@ func TestPostgreSQLRowSecurityIsRefused(t *testing.T) {
 
 func TestPostgreSQLPaddedColumnsAreSwapped(t *testing.T) {
 	t.Parallel()
-	onEach(t, only("postgres", func(t *testing.T, d database) {
+	onEach(t, only(rekeysql.PostgreSQL, func(t *testing.T, d database) {
 		t.Helper()
 		db := d.open(t)
 		for _, column := range []string{"char(120)", "bpchar"} {

@@ -23,10 +23,10 @@ func mustOpen(t *testing.T, db rekeysql.DB, table rekeysql.Table) *rekeysql.Stor
 	return store
 }
 
-func only(name string, test func(t *testing.T, d database)) func(t *testing.T, d database) {
+func only(dialect rekeysql.Dialect, test func(t *testing.T, d database)) func(t *testing.T, d database) {
 	return func(t *testing.T, d database) {
 		t.Helper()
-		if d.name == name {
+		if d.dialect == dialect {
 			test(t, d)
 		}
 	}
@@ -91,7 +91,7 @@ func TestOpenSaysWhatIsWrongBeforeTheFirstWrite(t *testing.T) {
 
 func TestMySQLWithoutStrictModeIsRefused(t *testing.T) {
 	t.Parallel()
-	onEach(t, only("mariadb", func(t *testing.T, d database) {
+	onEach(t, only(rekeysql.MySQL, func(t *testing.T, d database) {
 		t.Helper()
 		db := d.open(t)
 		name := d.table(t, db, "CREATE TABLE NAME (id INT NOT NULL PRIMARY KEY, v VARCHAR(10))")
@@ -145,7 +145,7 @@ func TestASwapThatDoesNotFitIsRefused(t *testing.T) {
 
 func TestKeptColumnsKeepTheirValue(t *testing.T) {
 	t.Parallel()
-	onEach(t, only("mariadb", func(t *testing.T, d database) {
+	onEach(t, only(rekeysql.MySQL, func(t *testing.T, d database) {
 		t.Helper()
 		db := d.open(t)
 		name := d.table(t, db, "CREATE TABLE NAME (id INT NOT NULL PRIMARY KEY, v VARCHAR(20), updated_at TIMESTAMP NOT NULL DEFAULT '2020-01-01 00:00:00' ON UPDATE CURRENT_TIMESTAMP)")
@@ -240,7 +240,7 @@ func TestKeysOfEveryKind(t *testing.T) {
 	onEach(t, func(t *testing.T, d database) {
 		t.Helper()
 		db := d.open(t)
-		binary := map[string]string{"sqlite": "BLOB", "mariadb": "VARBINARY(20)", "postgres": "bytea"}[d.name]
+		binary := d.of("BLOB", "VARBINARY(20)", "bytea")
 		rows := func(n int, key func(i int) []any) (all [][]any) {
 			for i := range n {
 				all = append(all, key(i))
@@ -294,7 +294,7 @@ func TestKeysOfEveryKind(t *testing.T) {
 
 func TestUUIDKeysOfPostgreSQL(t *testing.T) {
 	t.Parallel()
-	onEach(t, only("postgres", func(t *testing.T, d database) {
+	onEach(t, only(rekeysql.PostgreSQL, func(t *testing.T, d database) {
 		t.Helper()
 		db := d.open(t)
 		name := d.table(t, db, "CREATE TABLE NAME (id uuid PRIMARY KEY, v text)")
@@ -313,7 +313,7 @@ func TestUUIDKeysOfPostgreSQL(t *testing.T) {
 
 func TestIDsOfAnotherFormAreRefused(t *testing.T) {
 	t.Parallel()
-	onEach(t, only("sqlite", func(t *testing.T, d database) {
+	onEach(t, only(rekeysql.SQLite, func(t *testing.T, d database) {
 		t.Helper()
 		db := d.open(t)
 		name := d.table(t, db, "CREATE TABLE NAME (a INTEGER NOT NULL, b TEXT NOT NULL, c BLOB NOT NULL UNIQUE, v BLOB, PRIMARY KEY (a, b), UNIQUE (a))")
@@ -404,7 +404,7 @@ func TestSeveralColumnsAreSwappedTogether(t *testing.T) {
 
 func TestSQLiteKeepsTextTextAndBlobsBlobs(t *testing.T) {
 	t.Parallel()
-	onEach(t, only("sqlite", func(t *testing.T, d database) {
+	onEach(t, only(rekeysql.SQLite, func(t *testing.T, d database) {
 		t.Helper()
 		db := d.open(t)
 		name := d.table(t, db, "CREATE TABLE NAME (id INTEGER PRIMARY KEY, v)")
@@ -458,18 +458,18 @@ func TestWarningsNameTriggersAndWhatTheDatabaseChanges(t *testing.T) {
 		t.Helper()
 		db := d.open(t)
 		stamp := "TIMESTAMP NULL"
-		if d.name == "mariadb" {
+		if d.dialect == rekeysql.MySQL {
 			stamp = "TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP"
 		}
 		name := d.table(t, db, "CREATE TABLE NAME (id INT NOT NULL PRIMARY KEY, v "+d.text+", updated_at "+stamp+")")
-		switch d.name {
-		case "sqlite":
+		switch d.dialect {
+		case rekeysql.SQLite:
 			run(t, db, "CREATE TRIGGER "+name+"_tr AFTER UPDATE ON "+name+" BEGIN UPDATE "+name+" SET updated_at = 1 WHERE id = NEW.id; END")
 			run(t, db, "CREATE TRIGGER "+name+"_ins AFTER INSERT ON "+name+" BEGIN UPDATE "+name+" SET updated_at = 1 WHERE id = NEW.id; END")
-		case "mariadb":
+		case rekeysql.MySQL:
 			run(t, db, "CREATE TRIGGER "+name+"_tr BEFORE UPDATE ON "+name+" FOR EACH ROW SET NEW.v = NEW.v")
 			run(t, db, "CREATE TRIGGER "+name+"_ins BEFORE INSERT ON "+name+" FOR EACH ROW SET NEW.v = NEW.v")
-		case "postgres":
+		case rekeysql.PostgreSQL:
 			run(t, db, "CREATE TRIGGER "+name+"_tr BEFORE UPDATE ON "+name+" FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()")
 		}
 		store := mustOpen(t, db, rekeysql.Table{Name: name, Key: []string{"id"}, Value: "v"})
@@ -478,14 +478,14 @@ func TestWarningsNameTriggersAndWhatTheDatabaseChanges(t *testing.T) {
 		text := strings.Join(warnings, "\n")
 		require.Contains(t, text, name+"_tr")
 		require.NotContains(t, text, name+"_ins")
-		require.Equal(t, d.name == "mariadb", strings.Contains(text, "updated_at"))
-		require.Contains(t, text, map[string]string{"sqlite": "1000 bytes", "mariadb": "2000 bytes", "postgres": "1000 bytes"}[d.name])
+		require.Equal(t, d.dialect == rekeysql.MySQL, strings.Contains(text, "updated_at"))
+		require.Contains(t, text, d.of("1000 bytes", "2000 bytes", "1000 bytes"))
 	})
 }
 
 func TestAReplicaIsReadAndNeverWritten(t *testing.T) {
 	t.Parallel()
-	onEach(t, only("sqlite", func(t *testing.T, d database) {
+	onEach(t, only(rekeysql.SQLite, func(t *testing.T, d database) {
 		t.Helper()
 		db := d.open(t)
 		db.SetMaxOpenConns(1)
