@@ -24,6 +24,8 @@ type InstanceConfig struct {
 	// CAFile is a file with the same.
 	CAPEM  []byte
 	CAFile string
+	// InsecureSkipVerify is that of GatewayConfig; then no CAPEM is needed. The ClientKey's certificate is sent all the same.
+	InsecureSkipVerify bool
 	// PlainHTTP speaks HTTP without TLS, and then needs no CAPEM. It is for fakes: any host that is not a loopback
 	// address is refused.
 	PlainHTTP bool
@@ -84,7 +86,7 @@ func NewInstance(cfg InstanceConfig) (*Instance, error) {
 		return nil, invalid("ClientKey is needed: the content of the application access point's clientKey_….json")
 	case cfg.Password == "":
 		return nil, invalid("Password is needed: it opens the ClientKey")
-	case len(cfg.CAPEM) == 0 && !cfg.PlainHTTP:
+	case len(cfg.CAPEM) == 0 && !cfg.PlainHTTP && !cfg.InsecureSkipVerify:
 		return nil, invalid("CAPEM is needed: the instance's certificate is signed by a private CA")
 	case cfg.Form > FormMigrationHeader:
 		return nil, invalid("Form %d is none", cfg.Form)
@@ -110,6 +112,7 @@ func NewInstance(cfg InstanceConfig) (*Instance, error) {
 		return nil, err
 	}
 	e.ref.Account, e.ref.Region, e.ref.Instance = cfg.Account, cfg.Region, cfg.Instance
+	e.lanes.tls.InsecureSkipVerify = cfg.InsecureSkipVerify
 	e.sdkError = report.teaError
 	e.observer, e.side = cfg.Observer, cfg.Side
 	cfg.ClientKey, cfg.Password = nil, "" // not needed any more, and not to be printed

@@ -183,7 +183,9 @@ func (l *lanes) run(f func()) {
 // idle connections; calls under way end on theirs.
 func (l *lanes) present(cert *tls.Certificate) {
 	l.mu.Lock()
+	unchecked := l.tls.InsecureSkipVerify
 	l.tls = tlsConfig(l.tls.RootCAs)
+	l.tls.InsecureSkipVerify = unchecked
 	l.tls.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
 	l.age++
 	dropped := l.idle
