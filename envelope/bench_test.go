@@ -24,11 +24,17 @@ func rawGCM(b *testing.B) cipher.AEAD {
 	b.Helper()
 	key := make([]byte, 32)
 	rand.Read(key)
-	block, err := aes.NewCipher(key)
-	require.NoError(b, err)
-	gcm, err := cipher.NewGCM(block)
+	gcm, err := aes256GCM(key)
 	require.NoError(b, err)
 	return gcm
+}
+
+func aes256GCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
 }
 
 func rawSeal(gcm cipher.AEAD, plaintext []byte) []byte {
@@ -104,4 +110,25 @@ func BenchmarkOpen(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkFresh is for profiles of what BenchmarkBudgetFresh measures.
+func BenchmarkFresh(b *testing.B) {
+	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Old: inProcess{rawGCM(b)}})
+	require.NoError(b, err)
+	e, err := envelope.New(envelope.Config{Keys: client, FreshKeys: true, MaxAge: -1})
+	require.NoError(b, err)
+	plaintext := make([]byte, 100)
+	record, err := e.Seal(context.Background(), plaintext, nil)
+	require.NoError(b, err)
+	b.Run("seal", func(b *testing.B) {
+		for b.Loop() {
+			_, _ = e.Seal(context.Background(), plaintext, nil)
+		}
+	})
+	b.Run("open", func(b *testing.B) {
+		for b.Loop() {
+			_, _ = e.Open(context.Background(), record, nil)
+		}
+	})
 }

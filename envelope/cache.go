@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,18 +28,28 @@ type cached interface {
 	retain(n int64) // n more users
 	tryRetain() bool
 	release()
+	leave()
+	isGone() bool
 }
 
-// refs counts the users of an entry; the cache is one of them. The zero value must be retained once by whoever makes it.
+// refs counts the users of an entry; the cache is one of them. The zero value must be retained once by whoever makes it. Of an
+// entry with nothing to overwrite the users on the hot path are not counted.
 type refs struct {
 	users atomic.Int64
-	wipe  func() // may be nil
+	left  atomic.Bool // the cache is no longer one of them
+	wipe  func()      // may be nil
 }
+
+func (r *refs) leave()       { r.left.Store(true) }
+func (r *refs) isGone() bool { return r.left.Load() }
 
 func (r *refs) retain(n int64) { r.users.Add(n) } //nolint:unparam // fly retains for all who wait
 
 // tryRetain fails when the last user is gone, and what it used with it.
 func (r *refs) tryRetain() bool {
+	if r.wipe == nil {
+		return true
+	}
 	for {
 		n := r.users.Load()
 		if n == 0 {
@@ -51,7 +62,7 @@ func (r *refs) tryRetain() bool {
 }
 
 func (r *refs) release() {
-	if r.users.Add(-1) == 0 && r.wipe != nil {
+	if r.wipe != nil && r.users.Add(-1) == 0 {
 		r.wipe()
 	}
 }
@@ -62,8 +73,22 @@ type cache[V cached] struct {
 	entries *otter.Cache[uint64, V] // nil: nothing is kept, calls are still shared
 	timeout time.Duration
 
+	// hot has what was read last. It holds nothing that is not in entries, and is there because a read of entries, which
+	// keeps their order of use, would be a good part of what opening a short record costs.
+	hot   [hotSlots]atomic.Pointer[hot[V]] // by hash
+	last  atomic.Pointer[hot[V]]
+	start time.Time
+
 	mu      sync.Mutex
 	flights map[flightKey]*flight[V]
+}
+
+const hotSlots = 64
+
+type hot[V cached] struct {
+	hash  uint64
+	value V
+	until time.Duration // since the cache's start
 }
 
 // flightKey keeps apart what must not be shared: calls made in different phases, and a user's request and a sweep, which
@@ -83,14 +108,14 @@ type flight[V cached] struct {
 }
 
 func newCache[V cached](maxEntries int, maxAge, timeout time.Duration) (*cache[V], error) {
-	c := &cache[V]{timeout: timeout, flights: map[flightKey]*flight[V]{}}
+	c := &cache[V]{timeout: timeout, flights: map[flightKey]*flight[V]{}, start: time.Now()}
 	if maxAge <= 0 {
 		return c, nil
 	}
 	entries, err := otter.New(&otter.Options[uint64, V]{
 		MaximumSize:      maxEntries,
 		ExpiryCalculator: otter.ExpiryWriting[uint64, V](maxAge),
-		OnAtomicDeletion: func(e otter.DeletionEvent[uint64, V]) { e.Value.release() },
+		OnAtomicDeletion: c.gone,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("envelope: %w", err)
@@ -99,14 +124,61 @@ func newCache[V cached](maxEntries int, maxAge, timeout time.Duration) (*cache[V
 	return c, nil
 }
 
+// off tells that nothing is kept. Calls for one entry at one time are still shared by who goes through acquire.
+func (c *cache[V]) off() bool { return c.entries == nil }
+
 // get returns an entry that is present and not too old. The caller must compare it with what it asked for. Nothing is
 // retained.
 func (c *cache[V]) get(hash uint64) (V, bool) {
+	var none V
 	if c.entries == nil {
-		var none V
 		return none, false
 	}
-	return c.entries.GetIfPresent(hash)
+	slot := &c.hot[hash%hotSlots]
+	if h := slot.Load(); h != nil && h.hash == hash && c.alive(h) {
+		return h.value, true
+	}
+	entry, ok := c.entries.GetEntry(hash)
+	if !ok {
+		return none, false
+	}
+	h := &hot[V]{hash: hash, value: entry.Value, until: time.Since(c.start) + time.Duration(entry.ExpiresAtNano-entry.SnapshotAtNano)}
+	slot.Store(h)
+	c.last.Store(h)
+	if h.value.isGone() { // while this was looking
+		c.cool(slot, h.value)
+		c.cool(&c.last, h.value)
+	}
+	return h.value, true
+}
+
+// latest returns the entry that get last went to entries for, for who must pay to find out what to ask get for.
+func (c *cache[V]) latest() (v V, ok bool) {
+	if h := c.last.Load(); h != nil && c.alive(h) {
+		return h.value, true
+	}
+	return v, false
+}
+
+// alive tells whether h is still in entries. One time in sixteen it sends the caller on to look, because the eviction policy must
+// know what is in use.
+func (c *cache[V]) alive(h *hot[V]) bool {
+	return rand.Uint32()&15 != 0 && !h.value.isGone() && time.Since(c.start) < h.until //nolint:gosec // nobody gains by guessing
+}
+
+// gone is told of every entry that leaves, whyever.
+func (c *cache[V]) gone(e otter.DeletionEvent[uint64, V]) {
+	e.Value.leave()
+	c.cool(&c.hot[e.Key%hotSlots], e.Value)
+	c.cool(&c.last, e.Value)
+	e.Value.release()
+}
+
+// cool empties a slot that holds v.
+func (c *cache[V]) cool(slot *atomic.Pointer[hot[V]], v V) {
+	if h := slot.Load(); h != nil && h.value == v {
+		slot.CompareAndSwap(h, nil)
+	}
 }
 
 // acquire returns an entry that usable takes, from the cache or from fetch, retained for the caller. Fetch runs apart

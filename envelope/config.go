@@ -59,12 +59,13 @@ type Config struct {
 	FailoversPerSecond float64
 
 	// MaxAge is how long a data key stays in memory, for sealing and for opening. Zero means a minute; negative means that
-	// none does. Until then records open without the KMS, also when the key has just been disabled there: Flush ends that.
+	// none does, and then each Open makes a call of its own, shared with nobody, under its own context. Until a data key has
+	// aged records open without the KMS, also when the key has just been disabled there: Flush ends that.
 	MaxAge time.Duration
 	// MaxEntries bounds how many data keys are kept for opening, and as many for sealing. Zero means 4096, of about 1 KB each.
 	MaxEntries int
-	// Timeout bounds the KMS calls for one data key, which callers may share and which therefore do not end with the
-	// context of any of them. Zero means 30 seconds.
+	// Timeout bounds the KMS calls for one data key that is to be kept, which callers may share and which therefore do not
+	// end with the context of any of them. Zero means 30 seconds.
 	Timeout time.Duration
 }
 

@@ -43,3 +43,16 @@ func contextEntries(ec kmsmigrate.EncryptionContext) []contextEntry {
 	}
 	return entries
 }
+
+// sameContext reports whether ec has these entries and no others.
+func sameContext(entries []contextEntry, ec kmsmigrate.EncryptionContext) bool {
+	if len(entries) != len(ec) {
+		return false
+	}
+	for _, entry := range entries {
+		if value, ok := ec[entry.name]; !ok || value != entry.value {
+			return false
+		}
+	}
+	return true
+}

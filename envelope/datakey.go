@@ -65,15 +65,7 @@ type openingKey struct {
 // is reports whether k is the data key of these wrapped bytes and this context. What can be compared without walking over
 // the map is, because that is a good part of what opening a short record costs.
 func (k *openingKey) is(purpose byte, s Suite, wrapped []byte, ec kmsmigrate.EncryptionContext) bool {
-	if k.purpose != purpose || k.suite != s || k.wrapped != string(wrapped) || len(k.context) != len(ec) {
-		return false
-	}
-	for _, entry := range k.context {
-		if value, ok := ec[entry.name]; !ok || value != entry.value {
-			return false
-		}
-	}
-	return true
+	return k.purpose == purpose && k.suite == s && k.wrapped == string(wrapped) && sameContext(k.context, ec)
 }
 
 // prove marks k as right.
@@ -87,6 +79,7 @@ func (k *openingKey) prove() {
 type sealingKey struct {
 	refs
 	id       identity
+	context  []contextEntry
 	phase    kmsmigrate.Phase // the one it was wrapped in
 	messages atomic.Int64
 	bytes    atomic.Int64
@@ -96,6 +89,11 @@ type sealingKey struct {
 	bound  []byte
 
 	layout Sealing
+}
+
+// is reports whether k was made for this phase and this context.
+func (k *sealingKey) is(p kmsmigrate.Phase, ec kmsmigrate.EncryptionContext) bool {
+	return k.phase == p && sameContext(k.context, ec)
 }
 
 // take counts a message of n bytes and reports whether the data key may still seal it. The first message of a key is

@@ -35,64 +35,71 @@ type header struct {
 	payload    []byte // encrypted bytes and tag
 }
 
-// parse reads the header. Every length is checked against a cap and against what is there before it is used.
-func parse(record []byte) (header, error) {
+// parse reads the header.
+func parse(record []byte) (h header, err error) {
+	err = h.read(record)
+	return h, err
+}
+
+// read is parse for who has a place for the header: to copy it would be noticed in what opening a short record costs. Every
+// length is checked against a cap and against what is there before it is used.
+func (h *header) read(record []byte) error {
 	if !isOwn(record) {
-		return header{}, badFormat(ownName, 0, "want the 4 bytes 8A 4B 48 45")
+		return badFormat(ownName, 0, "want the 4 bytes 8A 4B 48 45")
 	}
-	h, at, err := parseHead(ownName, record)
+	at, err := h.readHead(ownName, record)
 	if err != nil {
-		return h, err
+		return err
 	}
 	if len(record)-at < nonceSize+tagSize {
-		return h, badFormat(ownName, at, "want a nonce and a tag, 28 bytes or more, the record ends")
+		return badFormat(ownName, at, "want a nonce and a tag, 28 bytes or more, the record ends")
 	}
 	h.nonce = record[at : at+nonceSize]
 	h.payload = record[at+nonceSize:]
-	return h, nil
+	return nil
 }
 
-// parseHead reads what records and streams have in common after the magic, and returns where it ends.
-func parseHead(name string, record []byte) (h header, at int, err error) {
+// readHead reads what records and streams have in common after the magic, and returns where it ends.
+func (h *header) readHead(name string, record []byte) (at int, err error) {
 	switch {
 	case len(record) < copiesAt:
-		return h, 0, badFormat(name, len(record), "want a header of at least %d bytes, the record ends", copiesAt)
+		return 0, badFormat(name, len(record), "want a header of at least %d bytes, the record ends", copiesAt)
 	case record[4] != version:
-		return h, 0, badFormat(name, 4, "want version 1")
+		return 0, badFormat(name, 4, "want version 1")
 	}
 	h.suite = Suite(record[5])
 	if !h.suite.valid() {
-		return h, 0, badFormat(name, 5, "want suite 1 or 2")
+		return 0, badFormat(name, 5, "want suite 1 or 2")
 	}
 	h.commitment = record[6:fixedSize]
 	h.copies = int(record[countAt])
 	if h.copies == 0 && name == ownName {
 		if len(record) < copiesAt+keyIDSize {
-			return h, 0, badFormat(name, len(record), "want the 16-byte id of a data key, the record ends")
+			return 0, badFormat(name, len(record), "want the 16-byte id of a data key, the record ends")
 		}
 		h.id = record[copiesAt : copiesAt+keyIDSize]
-		return h, copiesAt + keyIDSize, nil
+		return copiesAt + keyIDSize, nil
 	}
 	if h.copies == 0 || h.copies > MaxCopies {
-		return h, 0, badFormat(name, countAt, "want 1 to %d wrapped copies", MaxCopies)
+		return 0, badFormat(name, countAt, "want 1 to %d wrapped copies", MaxCopies)
 	}
 	at = copiesAt
 	for range h.copies {
 		if len(record)-at < 2 {
-			return h, 0, badFormat(name, at, "want the 2-byte length of a wrapped copy, the record ends")
+			return 0, badFormat(name, at, "want the 2-byte length of a wrapped copy, the record ends")
 		}
 		size := int(binary.BigEndian.Uint16(record[at:]))
 		if size == 0 || size > MaxWrapped {
-			return h, 0, badFormat(name, at, "want a wrapped copy of 1 to %d bytes", MaxWrapped)
+			return 0, badFormat(name, at, "want a wrapped copy of 1 to %d bytes", MaxWrapped)
 		}
 		at += 2
 		if len(record)-at < size {
-			return h, 0, badFormat(name, at, "want a wrapped copy of %d bytes, the record ends", size)
+			return 0, badFormat(name, at, "want a wrapped copy of %d bytes, the record ends", size)
 		}
 		at += size
 	}
 	h.list = record[copiesAt:at:at]
-	return h, at, nil
+	return at, nil
 }
 
 // first returns the first wrapped copy.

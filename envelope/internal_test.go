@@ -2,6 +2,8 @@ package envelope
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -83,4 +85,30 @@ func TestTheHotPathAllocatesTheResultOnly(t *testing.T) {
 	require.NoError(t, err)
 	require.LessOrEqual(t, testing.AllocsPerRun(200, func() { _, _ = e.Seal(context.Background(), plaintext, ec) }), 2.0)
 	require.LessOrEqual(t, testing.AllocsPerRun(200, func() { _, _ = e.Open(context.Background(), record, ec) }), 2.0)
+}
+
+// The short HKDF is crypto/hkdf.
+func TestKeysAreDerivedWithHKDF(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		dataKey := rapid.SliceOfN(rapid.Byte(), dataKeySize, dataKeySize).Draw(t, "data key")
+		suite := rapid.SampledFrom([]Suite{AES256GCM, SM4GCM}).Draw(t, "suite")
+		prk, err := hkdf.Extract(sha256.New, dataKey, []byte("keyhaul envelope v1"))
+		require.NoError(t, err)
+		key, err := hkdf.Expand(sha256.New, prk, "payload"+string(rune(suite)), suite.keySize())
+		require.NoError(t, err)
+		commitment, err := hkdf.Expand(sha256.New, prk, "commitment"+string(rune(suite)), commitmentSize)
+		require.NoError(t, err)
+
+		short := extract(dataKey)
+		require.Equal(t, prk, short[:])
+		of := expand(&short, "payload", byte(suite))
+		require.Equal(t, key, of[:suite.keySize()])
+		aead, committed, err := suite.derive(dataKey)
+		require.NoError(t, err)
+		require.Equal(t, commitment, committed[:])
+		reference, err := suite.cipher().newGCM(key)
+		require.NoError(t, err)
+		require.Equal(t, reference.Seal(nil, make([]byte, 12), dataKey, nil), aead.Seal(nil, make([]byte, 12), dataKey, nil))
+	})
 }

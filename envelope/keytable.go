@@ -66,7 +66,7 @@ func (e *Envelope) newTableKey(ctx context.Context, p kmsmigrate.Phase) (*sealin
 }
 
 // openFromTable opens a record whose data key is in the table. It is never stale: what there is to renew is the entry.
-func (e *Envelope) openFromTable(ctx context.Context, p kmsmigrate.Phase, record []byte, h header, ec kmsmigrate.EncryptionContext) (kmsmigrate.Opened, error) {
+func (e *Envelope) openFromTable(ctx context.Context, p kmsmigrate.Phase, record []byte, h header, ec kmsmigrate.EncryptionContext) (opened kmsmigrate.Opened, err error) {
 	if e.table == nil {
 		return kmsmigrate.Opened{}, invalid("the record's data key is in a KeyTable, and Config.Table is nil")
 	}
@@ -77,12 +77,9 @@ func (e *Envelope) openFromTable(ctx context.Context, p kmsmigrate.Phase, record
 	if string(k.commitment[:]) != string(h.commitment) {
 		return kmsmigrate.Opened{}, tampered(ownName, 6, "the data key in the table is not the one that the record commits to")
 	}
-	plaintext, err := k.aead.Open(make([]byte, 0, len(h.payload)-tagSize), h.nonce, h.payload, h.suite.bind(magic, h.commitment, ec))
-	if err != nil {
-		return kmsmigrate.Opened{}, tampered(ownName, len(record)-len(h.payload), "the payload, its nonce or the encryption context is not what was sealed")
-	}
-	k.count.records.Add(1)
-	return kmsmigrate.Opened{Plaintext: plaintext, Side: k.side, Key: k.ref}, nil
+	// What is left of the old side is the entry, so the record itself is never stale.
+	err = k.openOwn(&opened, p, record, &h, h.suite.bind(magic, h.commitment, ec), true)
+	return opened, err
 }
 
 // tableKey returns a data key of the table, from the cache where the phase reads the side that it came from.

@@ -19,52 +19,55 @@ import (
 //
 // It fails with [ErrFormat], [ErrTampered], or as kmsmigrate's Client.Open does: with kmsmigrate.ErrRetired, in NewOnly,
 // for a data key that only the old side opens, cached or not.
-func (e *Envelope) Open(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.Opened, error) {
+func (e *Envelope) Open(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) (opened kmsmigrate.Opened, err error) {
 	p, err := e.begin(ctx)
 	if err != nil {
-		return kmsmigrate.Opened{}, err
+		return opened, err
 	}
 	if !isOwn(record) {
 		if isStream(record) {
-			return kmsmigrate.Opened{}, badFormat(ownName, 0, "this is a stream: NewReader opens it")
+			return opened, badFormat(ownName, 0, "this is a stream: NewReader opens it")
 		}
 		return e.openLayout(ctx, p, record, ec)
 	}
-	h, err := parse(record)
-	if err != nil {
-		return kmsmigrate.Opened{}, err
+	var h header
+	if err := h.read(record); err != nil {
+		return opened, err
 	}
-	var k *openingKey
-	fresh := false // a copy of the new side is there
 	if h.copies == 0 {
 		return e.openFromTable(ctx, p, record, h, ec)
 	}
 	if h.copies == 1 {
 		// As a rule the first answer fits, and to look at it costs less than what follows.
-		if k, err = e.unwrap(ctx, p, forOpening, h.suite, h.first(), ec); err == nil && string(k.commitment[:]) == string(h.commitment) {
+		k, err := e.unwrap(ctx, p, forOpening, h.suite, h.first(), ec)
+		if err == nil && string(k.commitment[:]) == string(h.commitment) {
 			k.prove()
-			return e.openOwn(p, record, &h, k, fresh)
+			err = k.openOwn(&opened, p, record, &h, k.bound, false)
+			return opened, err
 		}
 		if err != nil && !errors.Is(err, ErrTampered) {
-			return kmsmigrate.Opened{}, err
+			return opened, err
 		}
 	}
 	again := h // what is handed on to a function value lives on the heap
-	k, fresh, err = e.unwrapAny(ctx, p, forOpening, h.suite, h.each(), ec, func(k *openingKey) error { return k.commits(&again) })
+	k, fresh, err := e.unwrapAny(ctx, p, forOpening, h.suite, h.each(), ec, func(k *openingKey) error { return k.commits(&again) })
 	if err != nil {
-		return kmsmigrate.Opened{}, err
+		return opened, err
 	}
-	return e.openOwn(p, record, &h, k, fresh)
+	err = k.openOwn(&opened, p, record, &h, k.bound, fresh)
+	return opened, err
 }
 
-// openOwn opens the payload of a record of the own format with the data key that it commits to.
-func (e *Envelope) openOwn(p kmsmigrate.Phase, record []byte, h *header, k *openingKey, fresh bool) (kmsmigrate.Opened, error) {
-	plaintext, err := k.aead.Open(make([]byte, 0, len(h.payload)-tagSize), h.nonce, h.payload, k.bound)
+// openOwn opens the payload of a record of the own format with the data key that it commits to. Fresh says that the record
+// has a copy of the new side.
+func (k *openingKey) openOwn(opened *kmsmigrate.Opened, p kmsmigrate.Phase, record []byte, h *header, bound []byte, fresh bool) (err error) {
+	opened.Plaintext, err = k.aead.Open(make([]byte, 0, len(h.payload)-tagSize), h.nonce, h.payload, bound)
 	if err != nil {
-		return kmsmigrate.Opened{}, tampered(ownName, len(record)-len(h.payload), "the payload, its nonce or the encryption context is not what was sealed")
+		return tampered(ownName, len(record)-len(h.payload), "the payload, its nonce or the encryption context is not what was sealed")
 	}
 	k.count.records.Add(1)
-	return kmsmigrate.Opened{Plaintext: plaintext, Side: k.side, Stale: stale(p, k.side, fresh), Key: k.ref}, nil
+	opened.Side, opened.Stale, opened.Key = k.side, stale(p, k.side, fresh), k.ref
+	return nil
 }
 
 func stale(p kmsmigrate.Phase, side kmsmigrate.Side, fresh bool) bool {
@@ -258,6 +261,9 @@ func (e *Envelope) sideOf(wrapped []byte) kmsmigrate.Side {
 // unwrap returns the data key of one wrapped copy, from the cache where it is there and the phase reads the side that it
 // came from. For layouts it is retained for the caller; keys of the own format have nothing to overwrite.
 func (e *Envelope) unwrap(ctx context.Context, p kmsmigrate.Phase, purpose byte, s Suite, wrapped []byte, ec kmsmigrate.EncryptionContext) (*openingKey, error) {
+	if e.opening.off() { // who wants none kept wants the KMS to see each, and does not wait for a goroutine and a copy
+		return e.fetch(ctx, p, purpose, s, wrapped, ec)
+	}
 	// A wrapped key opens under one context, so its own bytes are enough to find it by.
 	hash := maphash.Bytes(e.seed, wrapped)
 	if k, ok := e.opening.get(hash); ok && k.is(purpose, s, wrapped, ec) && p.Reads(k.side) && (purpose == forOpening || k.tryRetain()) {
@@ -282,9 +288,9 @@ func (e *Envelope) fetch(ctx context.Context, p kmsmigrate.Phase, purpose byte, 
 	if err != nil {
 		return nil, err
 	}
-	k := &openingKey{
-		purpose: purpose, suite: s, wrapped: string(wrapped), context: contextEntries(ec),
-		side: opened.Side, ref: opened.Key, count: e.counts.of(opened.Side, opened.Key),
+	k := &openingKey{purpose: purpose, suite: s, side: opened.Side, ref: opened.Key, count: e.counts.of(opened.Side, opened.Key)}
+	if !e.opening.off() {
+		k.wrapped, k.context = string(wrapped), contextEntries(ec)
 	}
 	k.retain(1)
 	k.count.unwraps.Add(1)

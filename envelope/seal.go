@@ -53,31 +53,41 @@ func (e *Envelope) sealingKey(ctx context.Context, p kmsmigrate.Phase, plaintext
 	if e.fresh || !e.shares() {
 		return e.newKey(ctx, p, plaintext, ec)
 	}
+	if k, ok := e.sealing.latest(); ok && k.is(p, ec) && k.tryRetain() {
+		if k.take(len(plaintext), e.maxMessages, e.maxBytes) {
+			return k, nil
+		}
+		k.release()
+	}
 	var stack [256]byte
 	id := identify(stack[:0], forSealing, byte(p), ec, nil)
 	hash := maphash.Bytes(e.seed, id)
-	takes := func(k *sealingKey) bool { return k.take(len(plaintext), e.maxMessages, e.maxBytes) }
 	if k, ok := e.sealing.get(hash); ok && string(k.id) == string(id) && k.tryRetain() {
-		if takes(k) {
+		if k.take(len(plaintext), e.maxMessages, e.maxBytes) {
 			return k, nil
 		}
 		k.release()
 		e.sealing.drop(hash, k)
 	}
-	kept, ec := identity(id), ec.Clone()
+	return e.awaitSealingKey(ctx, p, identity(id), hash, len(plaintext), ec.Clone())
+}
+
+// awaitSealingKey is sealingKey for a data key that is not in memory, or is used up. What its function values hold lives on
+// the heap, which is why it is a function of its own.
+func (e *Envelope) awaitSealingKey(ctx context.Context, p kmsmigrate.Phase, kept identity, hash uint64, n int, ec kmsmigrate.EncryptionContext) (*sealingKey, error) {
 	for {
 		is := func(k *sealingKey) bool { return k.id == kept }
 		k, err := e.sealing.acquire(ctx, hash, kept, p, is, func(ctx context.Context) (*sealingKey, error) {
 			k, err := e.newKey(ctx, p, nil, ec)
 			if err == nil {
-				k.id = kept
+				k.id, k.context = kept, contextEntries(ec)
 			}
 			return k, err
 		})
 		if err != nil {
 			return nil, err
 		}
-		if takes(k) {
+		if k.take(n, e.maxMessages, e.maxBytes) {
 			return k, nil
 		}
 		// Others who waited for the same key have used it up. There is progress: each key seals at least one record.

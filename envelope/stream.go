@@ -38,7 +38,7 @@ func parseStream(b []byte) (h streamHeader, err error) {
 	if len(b) < len(streamMagic) || string(b[:len(streamMagic)]) != streamMagic {
 		return h, badFormat(streamName, 0, "want the 4 bytes 8A 4B 48 53")
 	}
-	if h.header, h.size, err = parseHead(streamName, b); err != nil {
+	if h.size, err = h.readHead(streamName, b); err != nil {
 		return h, err
 	}
 	if len(b)-h.size < streamSaltSize {

@@ -1,9 +1,11 @@
 package envelope
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
 
@@ -43,35 +45,65 @@ const (
 
 // derive makes of a data key what seals a payload, and the commitment that tells this data key from any other. GCM alone
 // does not: one ciphertext can be made that opens under two keys. Both come from HKDF, so that neither tells of the other.
-func (s Suite) derive(dataKey []byte) (cipher.AEAD, [commitmentSize]byte, error) {
-	return s.deriveFor(dataKey, "payload"+string(rune(s)))
+func (s Suite) derive(dataKey []byte) (aead cipher.AEAD, commitment [commitmentSize]byte, err error) {
+	pseudorandom := extract(dataKey)
+	defer clear(pseudorandom[:])
+	key := expand(&pseudorandom, "payload", byte(s))
+	defer clear(key[:])
+	aead, err = s.cipher().newGCM(key[:s.keySize()])
+	return aead, expand(&pseudorandom, "commitment", byte(s)), err
 }
 
 // deriveStream is derive for one stream, whose key depends on its salt, header and context. Its chunks need no additional
 // data, therefore.
-func (s Suite) deriveStream(dataKey, salt, bound []byte) (cipher.AEAD, [commitmentSize]byte, error) {
-	return s.deriveFor(dataKey, "stream"+string(rune(s))+string(salt)+string(bound))
-}
-
-func (s Suite) deriveFor(dataKey []byte, purpose string) (aead cipher.AEAD, commitment [commitmentSize]byte, err error) {
-	pseudorandom, err := hkdf.Extract(sha256.New, dataKey, []byte("keyhaul envelope v1"))
-	if err != nil {
-		return nil, commitment, err
-	}
-	defer clear(pseudorandom)
-	key, err := hkdf.Expand(sha256.New, pseudorandom, purpose, s.keySize())
+func (s Suite) deriveStream(dataKey, salt, bound []byte) (aead cipher.AEAD, commitment [commitmentSize]byte, err error) {
+	pseudorandom := extract(dataKey)
+	defer clear(pseudorandom[:])
+	key, err := hkdf.Expand(sha256.New, pseudorandom[:], "stream"+string(rune(s))+string(salt)+string(bound), s.keySize())
 	if err != nil {
 		return nil, commitment, err
 	}
 	defer clear(key)
-	commit, err := hkdf.Expand(sha256.New, pseudorandom, "commitment"+string(rune(s)), commitmentSize)
-	if err != nil {
-		return nil, commitment, err
-	}
-	copy(commitment[:], commit)
 	aead, err = s.cipher().newGCM(key)
-	return aead, commitment, err
+	return aead, expand(&pseudorandom, "commitment", byte(s)), err
 }
+
+// extractSalt is HKDF's salt for everything of format version 1.
+const extractSalt = "keyhaul envelope v1"
+
+// extract is HKDF-Extract. It and expand are crypto/hkdf for short inputs, and allocate nothing: with a fresh data key for each
+// record the 27 allocations of crypto/hkdf took longer than everything else together. A test compares the two.
+func extract(dataKey []byte) [sha256.Size]byte {
+	return hmacShort([]byte(extractSalt), dataKey)
+}
+
+// expand is HKDF-Expand of one block.
+func expand(pseudorandom *[sha256.Size]byte, purpose string, suite byte) [sha256.Size]byte {
+	var info [sha256.BlockSize]byte
+	n := copy(info[:], purpose)
+	info[n], info[n+1] = suite, 1
+	return hmacShort(pseudorandom[:], info[:n+2])
+}
+
+// hmacShort is HMAC-SHA-256 (RFC 2104) with a key and of a message of one block each at most, 64 bytes.
+func hmacShort(key, message []byte) [sha256.Size]byte {
+	var inner, outer [2 * sha256.BlockSize]byte
+	defer clear(inner[:])
+	defer clear(outer[:])
+	n := sha256.BlockSize + copy(inner[sha256.BlockSize:], message)
+	copy(inner[:], key)
+	copy(outer[:], key)
+	subtle.XORBytes(inner[:sha256.BlockSize], inner[:sha256.BlockSize], innerPad[:])
+	subtle.XORBytes(outer[:sha256.BlockSize], outer[:sha256.BlockSize], outerPad[:])
+	digest := sha256.Sum256(inner[:n])
+	n = sha256.BlockSize + copy(outer[sha256.BlockSize:], digest[:])
+	return sha256.Sum256(outer[:n])
+}
+
+var (
+	innerPad = [sha256.BlockSize]byte(bytes.Repeat([]byte{0x36}, sha256.BlockSize))
+	outerPad = [sha256.BlockSize]byte(bytes.Repeat([]byte{0x5c}, sha256.BlockSize))
+)
 
 func (s Suite) cipher() Cipher {
 	if s == SM4GCM {
