@@ -21,19 +21,21 @@ func TakeCensus(ctx context.Context, codec Codec, store Scanner) (kmsmigrate.Cen
 	return report.Census, err
 }
 
-// tally is a census in the making.
-type tally struct {
+// Tally is a census in the making, for who reads records in a way of their own. Make it with [NewTally]; it is for one
+// goroutine. [TakeCensus] is made of it.
+type Tally struct {
 	census kmsmigrate.Census
 	held   map[kmsmigrate.Count]int64
 }
 
-func newTally(started time.Time) *tally {
-	return &tally{census: kmsmigrate.Census{Started: started}, held: map[kmsmigrate.Count]int64{}}
+// NewTally begins a census of records as they are after started.
+func NewTally(started time.Time) *Tally {
+	return &Tally{census: kmsmigrate.Census{Started: started}, held: map[kmsmigrate.Count]int64{}}
 }
 
 // resumed goes on with a census that broke off.
-func resumed(c kmsmigrate.Census) *tally {
-	t := &tally{census: c, held: map[kmsmigrate.Count]int64{}}
+func resumed(c kmsmigrate.Census) *Tally {
+	t := &Tally{census: c, held: map[kmsmigrate.Count]int64{}}
 	for _, count := range c.Counts {
 		n := count.Records
 		count.Records = 0
@@ -42,8 +44,8 @@ func resumed(c kmsmigrate.Census) *tally {
 	return t
 }
 
-// add counts a record and returns the side that it stands on.
-func (t *tally) add(codec Codec, rec Record) kmsmigrate.Side {
+// Add counts a record, which must hold something, and returns the side that it stands on.
+func (t *Tally) Add(codec Codec, rec Record) kmsmigrate.Side {
 	t.census.Records++
 	info, err := codec.Inspect(rec.Value)
 	copied, ok := info.Standing()
@@ -55,8 +57,8 @@ func (t *tally) add(codec Codec, rec Record) kmsmigrate.Side {
 	return copied.Side
 }
 
-// end returns the census so far.
-func (t *tally) end(complete bool) kmsmigrate.Census {
+// Census returns what was counted so far. complete says that these are all the records.
+func (t *Tally) Census(complete bool) kmsmigrate.Census {
 	c := t.census
 	c.Ended, c.Complete = time.Now(), complete
 	c.Counts = make([]kmsmigrate.Count, 0, len(t.held))

@@ -66,7 +66,7 @@ func TakeCensusWith(ctx context.Context, codec Codec, store Scanner, o CensusOpt
 		return CensusReport{}, fmt.Errorf("rekey: a sample is not kept in a notebook: %w", kmsmigrate.ErrInvalid)
 	}
 	orDefault(&o.SaveEvery, 5*time.Second)
-	c := &counting{CensusOptions: o, codec: codec, store: store, all: newTally(time.Now()), classes: map[string]*tally{}}
+	c := &counting{CensusOptions: o, codec: codec, store: store, all: NewTally(time.Now()), classes: map[string]*Tally{}}
 	if o.Sample > 0 {
 		return c.sample(ctx)
 	}
@@ -94,8 +94,8 @@ type counting struct {
 	CensusOptions
 	codec   Codec
 	store   Scanner
-	all     *tally
-	classes map[string]*tally
+	all     *Tally
+	classes map[string]*Tally
 	after   string
 	seen    int64 // records that this scan yielded, the empty ones included
 	saved   time.Time
@@ -162,11 +162,11 @@ func (c *counting) add(rec Record) kmsmigrate.Side {
 	if c.By != nil {
 		name := c.By(rec)
 		if c.classes[name] == nil {
-			c.classes[name] = newTally(c.all.census.Started)
+			c.classes[name] = NewTally(c.all.census.Started)
 		}
-		c.classes[name].add(codec, rec)
+		c.classes[name].Add(codec, rec)
 	}
-	return c.all.add(codec, rec)
+	return c.all.Add(codec, rec)
 }
 
 // unreadable is the codec of records that have none.
@@ -177,12 +177,12 @@ func (unreadable) Inspect([]byte) (kmsmigrate.Info, error) {
 }
 
 func (c *counting) report(complete bool) CensusReport {
-	r := CensusReport{Census: c.all.end(complete)}
+	r := CensusReport{Census: c.all.Census(complete)}
 	for name, t := range c.classes {
 		if r.Classes == nil {
 			r.Classes = map[string]kmsmigrate.Census{}
 		}
-		r.Classes[name] = t.end(complete)
+		r.Classes[name] = t.Census(complete)
 	}
 	return r
 }

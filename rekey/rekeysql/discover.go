@@ -3,8 +3,6 @@ package rekeysql
 import (
 	"context"
 	"database/sql"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"sort"
@@ -13,43 +11,52 @@ import (
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
 
-// Found is a column that seems to hold KMS ciphertext.
-type Found struct {
-	Schema, Table, Column string
-	Type                  string           // the column's type
-	Forms                 map[string]int64 // by form: how many of the values looked at
-	Looked                int64            // values looked at that were not NULL
-	Declared              bool             // a Table given to Discover covers it
-	Example               string           // the id of the key version in one of the values, which is not secret
+// Discovery is what [Discover] found, and what it cannot find.
+type Discovery struct {
+	Found []Found `json:"found"`
+	// Undiscoverable names the forms that nothing tells from other data. It is never empty: a Discovery without a Found
+	// does not say that there is no ciphertext. Ask the application's authors for these.
+	Undiscoverable []string `json:"undiscoverable"`
 }
 
-// The forms that Discover knows. What it cannot know is ciphertext without a marker: the four-field form of the instance SDK
-// (a JSON or a struct of key id, IV, ciphertext and algorithm in columns of their own) and formats of an application's own.
-const (
-	FormBlob   = "CiphertextBlob, binary"  // starts with the id of a key version
-	FormBase64 = "CiphertextBlob, base64"  // the same as text
-	FormLine   = "CiphertextBlob in a row" // text that has one as a line or a field: the three-line sample, CSV
-	FormJSON   = "CiphertextBlob in JSON"  // a JSON document that holds one
-)
+// Undiscoverable returns what [Look] cannot tell from other data.
+func Undiscoverable() []string {
+	return []string{
+		"the four-field form of the instance SDK (a wrapped data key, its IV, the payload's IV and the payload) in columns of their own: none of them has a marker",
+		"formats of the application's own, and ciphertext that is compressed, encoded as hexadecimal or encrypted once more",
+	}
+}
+
+// Found is a column that seems to hold KMS ciphertext.
+type Found struct {
+	Schema   string           `json:"schema,omitempty"`
+	Table    string           `json:"table"`
+	Column   string           `json:"column"`
+	Type     string           `json:"type"`              // the column's type
+	Forms    map[string]int64 `json:"forms"`             // by form: how many of the values looked at
+	Looked   int64            `json:"looked"`            // values looked at that were not NULL
+	Declared bool             `json:"declared"`          // a Table given to Discover covers it
+	Example  string           `json:"example,omitempty"` // the id of the key version in one of the values, which is not secret
+}
 
 // Discover looks at the text and binary columns of every table of a schema (of the connection's own where it is empty),
 // at perColumn values of each (zero: 200), and returns the columns in which some look like KMS ciphertext: those that no
 // declaration covers come first. It reads rows without an order, so that it is cheap on large tables, and can miss a
 // column in which ciphertext is rare.
-func Discover(ctx context.Context, db DB, schema string, perColumn int, declared ...Table) ([]Found, error) {
+func Discover(ctx context.Context, db DB, schema string, perColumn int, declared ...Table) (Discovery, error) {
 	if db == nil || perColumn < 0 {
-		return nil, fmt.Errorf("rekeysql: Discover needs a database, and a number that is not negative: %w", kmsmigrate.ErrInvalid)
+		return Discovery{}, fmt.Errorf("rekeysql: Discover needs a database, and a number that is not negative: %w", kmsmigrate.ErrInvalid)
 	}
 	if perColumn == 0 {
 		perColumn = 200
 	}
 	f, err := flavorOf(ctx, db, Auto)
 	if err != nil {
-		return nil, err
+		return Discovery{}, err
 	}
 	tables, err := f.tables(ctx, db, schema)
 	if err != nil {
-		return nil, fmt.Errorf("rekeysql: reading the catalogue: %w", err)
+		return Discovery{}, fmt.Errorf("rekeysql: reading the catalogue: %w", err)
 	}
 	covered := map[[2]string]bool{}
 	for _, t := range declared {
@@ -57,7 +64,7 @@ func Discover(ctx context.Context, db DB, schema string, perColumn int, declared
 			covered[[2]string{t.Name, value}] = true
 		}
 	}
-	var all []Found
+	all := []Found{}
 	for _, name := range tables {
 		t := Table{Schema: schema, Name: name}
 		found, err := lookAll(ctx, db, f, t, perColumn)
@@ -66,7 +73,7 @@ func Discover(ctx context.Context, db DB, schema string, perColumn int, declared
 			if listing == nil && !slices.Contains(now, name) {
 				continue // it was dropped meanwhile
 			}
-			return nil, err
+			return Discovery{}, err
 		}
 		for _, column := range found {
 			column.Declared = covered[[2]string{name, column.Column}]
@@ -74,7 +81,7 @@ func Discover(ctx context.Context, db DB, schema string, perColumn int, declared
 		}
 	}
 	sort.SliceStable(all, func(i, j int) bool { return !all[i].Declared && all[j].Declared })
-	return all, nil
+	return Discovery{Found: all, Undiscoverable: Undiscoverable()}, nil
 }
 
 // lookAll looks at the columns of a table.
@@ -87,7 +94,7 @@ func lookAll(ctx context.Context, db DB, f flavor, t Table, limit int) (all []Fo
 		if !c.text && !c.binary && !strings.Contains(strings.ToLower(c.kind), "json") {
 			continue
 		}
-		found, err := look(ctx, db, f, t, c, limit)
+		found, err := lookAt(ctx, db, f, t, c, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -98,8 +105,8 @@ func lookAll(ctx context.Context, db DB, f flavor, t Table, limit int) (all []Fo
 	return all, nil
 }
 
-// look reads some values of a column.
-func look(ctx context.Context, db DB, f flavor, t Table, c column, limit int) (Found, error) {
+// lookAt reads some values of a column.
+func lookAt(ctx context.Context, db DB, f flavor, t Table, c column, limit int) (Found, error) {
 	found := Found{Schema: t.Schema, Table: t.Name, Column: c.name, Type: c.kind, Forms: map[string]int64{}}
 	name := f.quote(t.Name)
 	if t.Schema != "" {
@@ -116,9 +123,11 @@ func look(ctx context.Context, db DB, f flavor, t Table, c column, limit int) (F
 			return err
 		}
 		found.Looked++
-		if form, version := formOf(value.raw); form != "" {
-			found.Forms[form]++
-			found.Example = version
+		if s, ok := Look(value.raw); ok {
+			found.Forms[s.Form]++
+			if s.Version != "" {
+				found.Example = s.Version
+			}
 		}
 		return nil
 	})
@@ -137,72 +146,6 @@ func (c *anyCell) Scan(src any) error {
 		c.null, c.raw = true, nil
 	}
 	return nil
-}
-
-// formOf tells whether a value looks like KMS ciphertext, in which form, and of which key version.
-func formOf(value []byte) (form, version string) {
-	if id, ok := kmsmigrate.BlobVersion(value); ok {
-		return FormBlob, id
-	}
-	text := strings.TrimSpace(string(value))
-	if id, ok := encoded(text); ok && !strings.ContainsAny(text, "\r\n\t ,;:|$.\"'") {
-		return FormBase64, id
-	}
-	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
-		var document any
-		if json.Unmarshal([]byte(text), &document) == nil {
-			if id, ok := inJSON(document, 0); ok {
-				return FormJSON, id
-			}
-			return "", ""
-		}
-	}
-	for _, field := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("\n\r\t ,;:|\"'$.", r) }) {
-		if id, ok := encoded(field); ok {
-			return FormLine, id
-		}
-	}
-	return "", ""
-}
-
-// encoded reports whether a text is a base64 ciphertext, by its first 48 characters.
-func encoded(text string) (version string, ok bool) {
-	const head = kmsmigrate.VersionIDSize / 3 * 4
-	if len(text) < head || base64.StdEncoding.DecodedLen(len(text)) < kmsmigrate.BlobOverhead {
-		return "", false
-	}
-	id, err := base64.StdEncoding.DecodeString(text[:head])
-	if err != nil {
-		return "", false
-	}
-	return kmsmigrate.BlobVersion(append(id, make([]byte, kmsmigrate.BlobOverhead)...))
-}
-
-// inJSON looks for a ciphertext among the strings of a document.
-func inJSON(v any, depth int) (version string, ok bool) {
-	const deep = 20
-	if depth > deep {
-		return "", false
-	}
-	switch v := v.(type) {
-	case string:
-		if form, id := formOf([]byte(v)); form != "" {
-			return id, true
-		}
-	case []any:
-		for _, e := range v {
-			if id, ok := inJSON(e, depth+1); ok {
-				return id, true
-			}
-		}
-	case map[string]any:
-		for _, e := range v {
-			if id, ok := inJSON(e, depth+1); ok {
-				return id, true
-			}
-		}
-	}
-	return "", false
 }
 
 // names reads one column of names.
