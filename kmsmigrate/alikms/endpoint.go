@@ -1,6 +1,7 @@
 package alikms
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -39,6 +40,8 @@ type operation struct {
 	decrypt bool   // the codes of the table mean ErrForeign
 	reveals bool   // its answers hold what must stay secret
 	once    bool   // not to be repeated unless it surely was not carried out: it creates something
+	// attempts, where it is not zero, takes the place of Limits.Attempts.
+	attempts int
 	// sign makes a fresh, signed request. It is called for every attempt: a signature holds a time and a nonce.
 	sign func(ctx context.Context) (*http.Request, error)
 	// read takes a 2xx answer with a body. Its error says what cannot be right; it is wrapped in ErrBadAnswer.
@@ -64,7 +67,7 @@ func (e *endpoint) call(ctx context.Context, op operation) error {
 			e.budget.succeeded()
 			return nil
 		}
-		if !again || attempt >= e.limits.Attempts || !e.budget.take() {
+		if !again || attempt >= cmp.Or(op.attempts, e.limits.Attempts) || !e.budget.take() {
 			return err
 		}
 		if background {

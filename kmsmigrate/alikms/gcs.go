@@ -22,8 +22,9 @@ import (
 // gcs is one call of the instance API, named like its official SDK.
 type gcs struct {
 	action          string
-	key             string // for errors
-	version         string // sent as x-kms-migrationkeyversionid where it is not empty
+	key             string            // for errors
+	header          map[string]string // sent along, signed where the name begins with x-kms-
+	attempts        int               // at most; zero: as Limits has it
 	request, answer proto.Message
 	check           func(header func(string) string) string // says what is wrong with the decoded answer; "" for nothing
 	secrets         func() secrets
@@ -38,9 +39,9 @@ func (i *Instance) gcs(ctx context.Context, c gcs) error {
 		return i.wrong(c.action, c.key, nil, "the request cannot be encoded")
 	}
 	return i.call(ctx, operation{
-		name: c.action, key: c.key, decrypt: c.decrypt, reveals: c.reveals,
+		name: c.action, key: c.key, decrypt: c.decrypt, reveals: c.reveals, attempts: c.attempts,
 		sign: func(ctx context.Context) (*http.Request, error) {
-			return i.clientKey.Load().sign(ctx, i.scheme, i.host, c.action, c.version, body)
+			return i.clientKey.Load().sign(ctx, i.scheme, i.host, c.action, c.header, body)
 		},
 		read: func(got answer) error {
 			proto.Reset(c.answer)
@@ -66,7 +67,7 @@ func (i *Instance) gcs(ctx context.Context, c gcs) error {
 const protobufType = "application/x-protobuf"
 
 // sign makes one signed request: an RSA signature over the digest of the body, the time and the x-kms headers.
-func (k *clientKey) sign(ctx context.Context, scheme, host, action, version string, body []byte) (*http.Request, error) {
+func (k *clientKey) sign(ctx context.Context, scheme, host, action string, more map[string]string, body []byte) (*http.Request, error) {
 	digest := sha256.Sum256(body)
 	headers := map[string]*string{
 		"content-sha256":        tea.String(strings.ToUpper(hex.EncodeToString(digest[:]))),
@@ -77,8 +78,10 @@ func (k *clientKey) sign(ctx context.Context, scheme, host, action, version stri
 		"x-kms-apiversion":      tea.String("dkms-gcs-0.2"),
 		"x-kms-signaturemethod": tea.String("RSA_PKCS1_SHA_256"),
 	}
-	if version != "" {
-		headers[migrationHeader] = tea.String(version)
+	for name, value := range more {
+		if name = strings.ToLower(name); headers[name] == nil { // what a request is signed with is not the caller's to say
+			headers[name] = tea.String(value)
+		}
 	}
 	text, err := openapiutil.GetStringToSign(tea.String(http.MethodPost), tea.String("/"), headers, nil)
 	if err != nil {

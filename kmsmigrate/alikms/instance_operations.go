@@ -167,12 +167,13 @@ func (i *Instance) openParts(ctx context.Context, shown string, p Parts, b Bindi
 		return Decrypted{}, err
 	}
 	key := p.KeyID
+	var header map[string]string
 	if p.VersionID != "" {
-		key = "" // the service wants one or the other (transfer SDK, Decrypt)
+		key, header = "", map[string]string{migrationHeader: p.VersionID} // the service wants one or the other (transfer SDK, Decrypt)
 	}
 	var answer api.DecryptResponse
 	err = i.gcs(ctx, gcs{
-		action: op, key: shownKey(shown), answer: &answer, decrypt: true, version: p.VersionID,
+		action: op, key: shownKey(shown), answer: &answer, decrypt: true, header: header,
 		secrets: func() secrets { return b.secrets(string(p.Ciphertext), kmsmigrate.EncodeBlob(p.Ciphertext)) },
 		request: &api.DecryptRequest{KeyId: key, Iv: p.IV, CiphertextBlob: p.Ciphertext, Aad: aad, Algorithm: p.Algorithm, PaddingMode: p.Padding},
 		check: func(func(string) string) string {
