@@ -25,9 +25,12 @@ type Config struct {
 	QueueBytes   int64
 	// Timeout bounds one rewrite, KMS calls and swap together. Zero means 30 seconds.
 	Timeout time.Duration
-	// Again is how long a record is left alone after a rewrite of it that was done, failed or met a conflict, as long as
-	// reads return the same bytes. Zero means one minute.
+	// Again is how long a record is left alone after a rewrite of it that was done or failed, as long as reads return the
+	// same bytes. Zero means one minute.
 	Again time.Duration
+	// Contended is how long a record is left alone after a rewrite of it that met a conflict, whatever reads return: somebody
+	// is writing it. Give it to sweeps of the same store too. Nil means one of its own, for as long as Again.
+	Contended *Contended
 	// OneIn starts gently: of N stale reads one is rewritten. Zero and one mean every.
 	OneIn int
 	// Notify is told how each rewrite ended, on the goroutine that did it. Nil means nobody.
@@ -117,6 +120,9 @@ func New(cfg Config) (*Rekeyer, error) {
 	orDefault(&cfg.Timeout, 30*time.Second)
 	orDefault(&cfg.Again, time.Minute)
 	orDefault(&cfg.OneIn, 1)
+	if cfg.Contended == nil {
+		cfg.Contended = &Contended{For: cfg.Again}
+	}
 	r := &Rekeyer{cfg: cfg, seed: maphash.MakeSeed(), busy: map[mark]struct{}{}, idle: make(chan struct{})}
 	close(r.idle)
 	r.recent = recent{keep: cfg.Again, last: map[mark]time.Time{}}
@@ -162,9 +168,11 @@ func (r *Rekeyer) OpenSync(ctx context.Context, s Swapper, rec Record) ([]byte, 
 	if !opened.Stale || rec.ID == "" || s == nil {
 		return opened.Plaintext, nil
 	}
-	r.mu.Lock()
-	r.stats.Stale++
-	r.mu.Unlock()
+	if r.cfg.Contended.has(rec.ID) {
+		r.count(func(s *Stats) { s.Stale++; s.Repeated++ })
+		return opened.Plaintext, nil
+	}
+	r.count(func(s *Stats) { s.Stale++ })
 	done := r.rewrite(ctx, s, rec)
 	r.finish(done)
 	if done.swapErr != nil && !errors.Is(done.swapErr, ErrConflict) {
@@ -192,7 +200,7 @@ func (r *Rekeyer) enqueue(rec Record) {
 	case r.closed:
 		r.stats.AfterClose++
 		return
-	case busy, r.recent.has(m):
+	case busy, r.recent.has(m), r.cfg.Contended.has(rec.ID):
 		r.stats.Repeated++
 		return
 	case (r.stale-1)%int64(r.cfg.OneIn) != 0:
@@ -304,6 +312,7 @@ func (r *Rekeyer) rewrite(ctx context.Context, s Swapper, rec Record) (done rewr
 			done.Outcome = Rewritten
 		case errors.Is(done.swapErr, ErrConflict):
 			done.Outcome = Conflicted
+			r.cfg.Contended.add(rec.ID)
 		}
 		return done.swapErr
 	})

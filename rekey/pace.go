@@ -13,13 +13,34 @@ import (
 
 // Pause stops sweeps and lets them go on again, from anywhere in the program. Its zero value lets them run. One Pause can
 // serve any number of sweeps.
-type Pause struct{ on atomic.Bool }
+type Pause struct{ why atomic.Pointer[string] } // nil: they run
 
-// Set pauses (true) or resumes (false). What is under way is finished.
-func (p *Pause) Set(paused bool) { p.on.Store(paused) }
+// Set pauses (true) or resumes (false), whoever has paused. What is under way is finished.
+func (p *Pause) Set(paused bool) {
+	if !paused {
+		p.why.Store(nil)
+		return
+	}
+	why := "paused"
+	p.why.Store(&why)
+}
 
 // Paused reports whether sweeps are paused.
-func (p *Pause) Paused() bool { return p != nil && p.on.Load() }
+func (p *Pause) Paused() bool { return p.Why() != "" }
+
+// Why says why sweeps are paused: "paused" after Set, or what a sweep of Options.MaxInARow has found. Empty where they run.
+func (p *Pause) Why() string {
+	if p == nil {
+		return ""
+	}
+	if why := p.why.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+// hold pauses for a reason, where nobody has paused before.
+func (p *Pause) hold(why string) { p.why.CompareAndSwap(nil, &why) }
 
 // Window is a part of the day. The zero value is all of it.
 type Window struct {
@@ -76,6 +97,8 @@ type pace struct {
 	pause   *Pause
 	window  Window
 	load    func(context.Context) error
+	steer   func(context.Context, Pressure) (float64, error)
+	width   *steering     // nil: nobody steers
 	limiter *rate.Limiter // nil: no ceiling
 
 	mu       sync.Mutex
@@ -87,7 +110,10 @@ type pace struct {
 const paceCheck = 200 * time.Millisecond
 
 func newPace(o Options) *pace {
-	p := &pace{pause: o.Pause, window: o.Window, load: o.Load}
+	p := &pace{pause: o.Pause, window: o.Window, load: o.Load, steer: o.Steer}
+	if o.Steer != nil {
+		p.width = newSteering(o.Workers)
+	}
 	if o.PerSecond > 0 {
 		p.limiter = rate.NewLimiter(rate.Limit(o.PerSecond), int(math.Max(1, o.PerSecond/10)))
 	}
@@ -96,13 +122,15 @@ func newPace(o Options) *pace {
 
 // held says why the sweep should not move now, or "".
 func (p *pace) held() string {
+	why := p.pause.Why()
 	switch {
-	case p.pause.Paused():
-		return "paused"
+	case why != "":
+		return why
 	case !p.window.open(time.Now()):
 		return "outside of its hours"
-	case p.load == nil:
-		return ""
+	}
+	if why = p.width.shut(); why != "" || p.load == nil {
+		return why
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,55 +150,40 @@ func (p *pace) wait(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// turn is wait, and then waits for the ceiling.
+// turn is wait, and then waits for the ceiling and for a place, which done gives back.
 func (p *pace) turn(ctx context.Context) error {
-	if err := p.wait(ctx); err != nil || p.limiter == nil {
+	if err := p.wait(ctx); err != nil {
 		return err
 	}
-	return p.limiter.Wait(ctx)
+	if p.limiter != nil {
+		if err := p.limiter.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return p.width.enter(ctx)
 }
 
-// measure asks for the load again and again. It fails closed: a question that fails, panics or does not come back in time
-// is an answer, and the sweep waits.
+func (p *pace) done() { p.width.leave() }
+
+// measure asks for the load again and again, and waits where it is not known.
 func (p *pace) measure(ctx context.Context, every time.Duration) {
-	if p.load == nil {
-		return
+	var asking sync.WaitGroup
+	if p.load != nil {
+		asking.Go(func() {
+			poll(ctx, every, func(ctx context.Context) (struct{}, error) { return struct{}{}, p.load(ctx) }, func(_ struct{}, err error) {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.measured, p.tooHigh = true, ""
+				if err != nil {
+					p.tooHigh = "load: " + err.Error()
+				}
+			})
+		})
 	}
-	var late chan error // of a question that was not answered in time: a load that ignores its context is not asked again
-	for ctx.Err() == nil {
-		err := fmt.Errorf("no answer within %s", every)
-		if len(late) > 0 { // too late to say anything of now
-			late = nil
-		}
-		if late == nil {
-			asking, cancel := context.WithTimeout(ctx, every)
-			answer := p.ask(asking)
-			select {
-			case err = <-answer:
-			case <-asking.Done():
-				late = answer
-			}
-			cancel()
-		}
-		p.mu.Lock()
-		p.measured, p.tooHigh = true, ""
-		if err != nil {
-			p.tooHigh = "load: " + err.Error()
-		}
-		p.mu.Unlock()
-		if sleep(ctx, every) != nil {
-			return
-		}
+	if p.steer != nil {
+		asking.Go(func() {
+			poll(ctx, every, func(ctx context.Context) (float64, error) { return p.steer(ctx, p.width.pressure()) }, p.width.hear)
+		})
 	}
-}
-
-// ask puts the question on a goroutine of its own, which always answers.
-func (p *pace) ask(ctx context.Context) chan error {
-	answer := make(chan error, 1)
-	go func() {
-		err := errExit
-		defer func() { answer <- err }()
-		err = contained(func() error { return p.load(ctx) })
-	}()
-	return answer
+	asking.Wait()
 }

@@ -18,6 +18,7 @@ type Progress struct {
 	// Waiting is why nothing moves right now: the service or the store is down, the sweep is paused, outside of its hours
 	// or held back by the load. Empty while it moves.
 	Waiting string
+	Width   int // how many records may be renewed at once now, where Options.Steer says so; else 0
 }
 
 // Checkpoint keeps how far a sweep has come.
@@ -120,7 +121,7 @@ func (s *sweep) progress() {
 	if s.o.Progress == nil {
 		return
 	}
-	p := Progress{Report: s.report.counts(s.after()), Total: s.total}
+	p := Progress{Report: s.report.counts(s.after()), Total: s.total, Width: s.pace.width.now()}
 	done := p.Scanned + p.Empty - p.Unfinished
 	if lasted := time.Since(p.Started).Seconds(); lasted > 0 {
 		p.Rate = float64(done) / lasted

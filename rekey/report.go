@@ -18,7 +18,7 @@ type Report struct {
 	Unfinished  int64 `json:"unfinished"`  // read, and not finished: under way, or cut off by a stop
 	AlreadyNew  int64 `json:"already_new"` // needed nothing
 	Renewed     int64 `json:"renewed"`     // swapped
-	Conflicts   int64 `json:"conflicts"`   // somebody else wrote meanwhile; what they wrote stays
+	Conflicts   int64 `json:"conflicts"`   // somebody else wrote meanwhile, or a moment ago (Options.Contended); what they wrote stays
 	Busy        int64 `json:"busy"`        // stayed locked, and were left as they are
 	Quarantined int64 `json:"quarantined"` // could not be renewed, and were left as they are; or [ReasonMismatch]
 

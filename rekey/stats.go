@@ -16,7 +16,7 @@ type Stats struct {
 	Failed    int64 `json:"failed"`    // rewrites that failed; Notify has the reasons
 
 	// Stale reads without a rewrite, by reason. A later read or the sweep makes up for them.
-	Repeated   int64 `json:"repeated"`    // the same state of the record is being rewritten, or was lately
+	Repeated   int64 `json:"repeated"`    // the same state of the record is being rewritten, or was lately, or somebody else is writing it
 	QueueFull  int64 `json:"queue_full"`  // Config.QueueRecords or QueueBytes; at every read for a record that is larger than QueueBytes
 	NotSampled int64 `json:"not_sampled"` // Config.OneIn
 	BackedOff  int64 `json:"backed_off"`  // a side is down, and rewriting waits for it

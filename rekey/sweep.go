@@ -40,9 +40,13 @@ type Options struct {
 	Quarantine func(Quarantined)
 	// ListQuarantined is how many quarantined records the Report lists; all are counted. Zero means 1000.
 	ListQuarantined int
-	// MaxInARow stops the sweep when that many records in a row were quarantined for one reason, without one that was
-	// renewed between them: then it is not the records that are wrong. Zero means 1000, negative means no limit.
-	MaxInARow int64
+	// MaxInARow is how many records in a row may be quarantined for one reason, without one that was renewed between them:
+	// then it is not the records that are wrong. Where there is a Pause the sweep is paused, and Pause.Why and
+	// Progress.Waiting say so; Pause.Set(false) lets it go on, to as many again, after whose reason was removed or
+	// accepted, and [Retry] does what was quarantined. Without one, in a dry run, and where StopInARow is set, it stops with an
+	// error. Zero means 1000, negative means no limit.
+	MaxInARow  int64
+	StopInARow bool
 
 	// DryRun reads and counts, and neither renews nor writes nor touches the checkpoint: Report.Stale is what would be
 	// renewed, and Report.DataKeys and Report.Bytes what that would cost. It makes no KMS call.
@@ -68,6 +72,15 @@ type Options struct {
 	// query's latency. While it returns an error, does not return in time, or has not been asked yet, the sweep waits.
 	Load      func(context.Context) error
 	LoadEvery time.Duration
+	// Steer sets how wide the sweep is, where Load only opens and shuts. It is asked every LoadEvery for the load as a part
+	// of what the database can bear: replication lag over the lag that is allowed, or Pressure.Mean over the time that a
+	// swap may take. Up to 1 the sweep gets wider, to Options.Workers at most; above it is halved, and one record at a
+	// time becomes none. It begins shut, and an error, an answer that comes late and one that is no load shut it. A store that
+	// writes in batches makes them of what is under way, so they grow and shrink with it. Nil means that nobody steers.
+	Steer func(context.Context, Pressure) (load float64, err error)
+	// Contended is what this sweep and others, or a Rekeyer, know of records that somebody else is writing: they are left
+	// alone for a while and counted as conflicts. Nil means that only this sweep's own conflicts count, once each.
+	Contended *Contended
 }
 
 // Sweep reads every record of store and renews those that the old side still wraps. Records that need nothing cost no KMS
@@ -299,6 +312,12 @@ func (s *sweep) take(rec Record) error {
 	if s.o.DryRun {
 		s.report.scanned()
 		s.rehearse(it)
+		s.mark.pass(rec.ID)
+		return nil
+	}
+	if s.o.Contended.has(rec.ID) {
+		s.report.scanned()
+		s.report.conflict()
 		s.mark.pass(rec.ID)
 		return nil
 	}

@@ -62,6 +62,7 @@ func (s *sweep) renew(it *item) bool {
 		}
 		began := time.Now()
 		what, err := s.try(it)
+		s.pace.done()
 		if s.ctx.Err() != nil && err != nil {
 			return false
 		}
@@ -73,6 +74,7 @@ func (s *sweep) renew(it *item) bool {
 			s.gate.open()
 			s.streak.end()
 			s.report.conflict()
+			s.o.Contended.add(it.rec.ID)
 			return true
 		case kindRecord:
 			s.gate.open()
@@ -164,7 +166,9 @@ func (s *sweep) try(it *item) (kind, error) {
 		s.streak.end()
 		return kindDone, nil
 	}
+	began := time.Now()
 	err = contained(func() error { return s.store.Swap(ctx, it.rec.ID, it.rec.Value, renewed.Ciphertext) })
+	s.pace.width.swapped(time.Since(began))
 	switch {
 	case errors.Is(err, errPanic):
 		return kindFatal, err
@@ -225,7 +229,7 @@ func (s *sweep) readBack(ctx context.Context, it *item, written []byte) error {
 	return nil
 }
 
-// quarantine reports a record that stays as it is, and stops the sweep where too many in a row do.
+// quarantine reports a record that stays as it is, and pauses or stops the sweep where too many in a row do.
 func (s *sweep) quarantine(id string, class *class, reason string, err error) {
 	class.count(func(c *ClassCount) { c.Quarantined++ })
 	q := Quarantined{ID: id, Reason: reason, Err: err.Error(), At: time.Now()}
@@ -235,8 +239,14 @@ func (s *sweep) quarantine(id string, class *class, reason string, err error) {
 			s.stop(err)
 		}
 	}
-	if n := s.streak.add(reason); s.o.MaxInARow > 0 && n >= s.o.MaxInARow {
+	n := s.streak.add(reason)
+	switch {
+	case s.o.MaxInARow <= 0 || n < s.o.MaxInARow:
+	case s.o.Pause == nil || s.o.StopInARow || s.o.DryRun:
 		s.stop(fmt.Errorf("rekey: stopped after %d records in a row were quarantined (%s): it is not the records that are wrong; the last error: %w", n, reason, err))
+	default:
+		s.streak.end() // as many again, before the next pause
+		s.o.Pause.hold(fmt.Sprintf("paused after %d records in a row were quarantined (%s): it is not the records that are wrong; the last error: %v", n, reason, err))
 	}
 }
 
