@@ -18,8 +18,36 @@ type Demand struct {
 	ChineseCrypto bool `json:"chinese_crypto,omitempty"`
 	// CloudProductsOnly says that no application encrypts with it, only cloud products do.
 	CloudProductsOnly bool `json:"cloud_products_only,omitempty"`
-	// SharedGateway says that applications go on calling kms.<region> or kms-vpc.<region>, not the instance's own address.
-	SharedGateway bool `json:"shared_gateway,omitempty"`
+	// Network is the way that the applications' calls take. Empty: not known, and no cap of a network is counted.
+	Network Network `json:"network,omitempty"`
+}
+
+// Network is a way to a key of an instance.
+type Network string
+
+// The ways. What each carries is a rule of its own: advise.network-public, advise.network-vpc, advise.network-instance.
+const (
+	NetworkPublic   Network = "public"   // kms.<region>, over the Internet
+	NetworkVPC      Network = "vpc"      // kms-vpc.<region>, the shared gateway's VPC address
+	NetworkInstance Network = "instance" // the instance's own address, from its VPC
+)
+
+// The caps of the shared gateway, for an account in a region (performance data): symmetric and asymmetric calls a second.
+const sharedQPS, sharedAsymQPS = 1000, 200
+
+// rule returns the rule that says what n carries, and whether it is capped whatever the tier; false where n is none of the ways.
+func (n Network) rule() (name string, capped, ok bool) {
+	switch n {
+	case "":
+		return "", false, true
+	case NetworkPublic:
+		return "advise.network-public", true, true
+	case NetworkVPC:
+		return "advise.network-vpc", true, true
+	case NetworkInstance:
+		return "advise.network-instance", false, true
+	}
+	return "", false, false
 }
 
 // Option is an instance that could be bought.
@@ -70,6 +98,9 @@ func Advise(inv Inventory, goal Goal, move int, demand Demand, prices Prices) (A
 	}
 	if min(demand.QPS, demand.AsymQPS, demand.SweepQPS) < 0 || math.IsNaN(demand.QPS+demand.AsymQPS+demand.SweepQPS) {
 		return Advice{}, fmt.Errorf("plan: advise: a QPS is below zero: %w", kmsmigrate.ErrInvalid)
+	}
+	if _, _, ok := demand.Network.rule(); !ok {
+		return Advice{}, fmt.Errorf("plan: advise: network %q is none of public, vpc and instance: %w", demand.Network, kmsmigrate.ErrInvalid)
 	}
 	if err := prices.Validate(); err != nil {
 		return Advice{}, err
@@ -143,8 +174,12 @@ func option(kind Kind, billing Billing, count tally, d Demand, prices Prices) Op
 	if need > highTraffic {
 		o.find("advise.qps-high", fmt.Sprintf("%.0f QPS", need))
 	}
-	if d.SharedGateway && need > highTraffic {
-		o.find("advise.network-shared", fmt.Sprintf("%.0f QPS", need))
+	if rule, capped, _ := d.Network.rule(); rule != "" {
+		o.find(rule, fmt.Sprintf("%.0f QPS, %.0f asymmetric", need, d.AsymQPS))
+		if capped && (need > sharedQPS || d.AsymQPS > sharedAsymQPS) {
+			o.Eligible = false
+			o.find("advise.network-cap", fmt.Sprintf("%.0f QPS and %.0f asymmetric, over %s at most %d and %d", need, d.AsymQPS, d.Network, sharedQPS, sharedAsymQPS))
+		}
 	}
 	if d.FIPS {
 		o.find("advise.fips", "")
@@ -162,6 +197,9 @@ func option(kind Kind, billing Billing, count tally, d Demand, prices Prices) Op
 		o.find("advise.subscription", "")
 	}
 	o.price(count, need, prices)
+	if !o.Priced {
+		o.find("advise.no-price", fmt.Sprintf("%d QPS, %d key versions; list of %s", o.Tier.QPS, count.keyVersions, date(prices.Day)))
+	}
 	return o
 }
 

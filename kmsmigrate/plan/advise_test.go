@@ -32,16 +32,20 @@ func adviceCases() map[string]struct {
 		inv    plan.Inventory
 		demand plan.Demand
 	}{
-		"advise.fips":           {aes, plan.Demand{FIPS: true}},
-		"advise.chinese-crypto": {aes, plan.Demand{ChineseCrypto: true}},
-		"advise.move-fewer":     {rsa, plan.Demand{FIPS: true}},
-		"advise.qps-tier":       {aes, plan.Demand{QPS: 10}},
-		"advise.qps-high":       {aes, plan.Demand{QPS: 1500}},
-		"advise.qps-too-high":   {aes, plan.Demand{QPS: 50000}},
-		"advise.network-shared": {aes, plan.Demand{QPS: 1500, SharedGateway: true}},
-		"advise.key-quota":      {aes, plan.Demand{}},
-		"advise.subscription":   {aes, plan.Demand{}},
-		"advise.pay-as-you-go":  {aes, plan.Demand{CloudProductsOnly: true}},
+		"advise.fips":             {aes, plan.Demand{FIPS: true}},
+		"advise.chinese-crypto":   {aes, plan.Demand{ChineseCrypto: true}},
+		"advise.move-fewer":       {rsa, plan.Demand{FIPS: true}},
+		"advise.qps-tier":         {aes, plan.Demand{QPS: 10}},
+		"advise.qps-high":         {aes, plan.Demand{QPS: 1500}},
+		"advise.qps-too-high":     {aes, plan.Demand{QPS: 50000}},
+		"advise.network-public":   {aes, plan.Demand{QPS: 900, Network: plan.NetworkPublic}},
+		"advise.network-vpc":      {aes, plan.Demand{QPS: 900, Network: plan.NetworkVPC}},
+		"advise.network-instance": {aes, plan.Demand{QPS: 1500, Network: plan.NetworkInstance}},
+		"advise.network-cap":      {aes, plan.Demand{QPS: 1500, Network: plan.NetworkVPC}},
+		"advise.no-price":         {aes, plan.Demand{QPS: 1500}},
+		"advise.key-quota":        {aes, plan.Demand{}},
+		"advise.subscription":     {aes, plan.Demand{}},
+		"advise.pay-as-you-go":    {aes, plan.Demand{CloudProductsOnly: true}},
 	}
 }
 
@@ -84,6 +88,31 @@ func TestTheAdviceFollowsTheDocument(t *testing.T) {
 	}
 	_, ok := advise(t, aes, plan.Demand{QPS: 50000}).Advised()
 	require.False(t, ok)
+}
+
+// What each network path carries: the tier counts for the instance's own address only.
+func TestANetworkPathHasItsCap(t *testing.T) {
+	t.Parallel()
+	aes := estate(place("cn-hangzhou", keys(aKey())))
+	for _, c := range []struct {
+		network plan.Network
+		demand  plan.Demand
+		carried bool
+	}{
+		{plan.NetworkPublic, plan.Demand{QPS: 700, SweepQPS: 300}, true},
+		{plan.NetworkPublic, plan.Demand{QPS: 700, SweepQPS: 301}, false},
+		{plan.NetworkVPC, plan.Demand{QPS: 1000}, true},
+		{plan.NetworkVPC, plan.Demand{QPS: 10, AsymQPS: 201}, false},
+		{plan.NetworkInstance, plan.Demand{QPS: 3500, AsymQPS: 201}, true},
+		{"", plan.Demand{QPS: 3500}, true},
+	} {
+		c.demand.Network = c.network
+		_, ok := advise(t, aes, c.demand).Advised()
+		require.Equal(t, c.carried, ok, "%+v", c)
+	}
+	_, err := plan.Advise(aes, moveTo("cn-hangzhou", "cn-hangzhou", plan.Software), 0, plan.Demand{Network: "carrier pigeon"}, plan.DefaultPrices())
+	require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
+	require.Contains(t, err.Error(), "carrier pigeon")
 }
 
 func TestPayAsYouGoIsAddedUpInTheOpen(t *testing.T) {

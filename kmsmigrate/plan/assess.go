@@ -16,6 +16,8 @@ type Assessment struct {
 	Goal      Goal           `json:"goal"`
 	Resources []Verdict      `json:"resources"` // keys, then secrets, of each place in order
 	Places    []PlaceVerdict `json:"places"`
+	// Warnings are about the goal as a whole: rule goal.unmatched.
+	Warnings []Finding `json:"warnings,omitempty"`
 }
 
 // Verdict is what is to be done with one key or secret.
@@ -112,6 +114,7 @@ func Assess(inv Inventory, goal Goal) (Assessment, error) {
 		p.verdicts = nil
 	}
 	a.uncovered(inv)
+	a.unmatched(inv)
 	return a.out, errors.Join(a.unknown...)
 }
 

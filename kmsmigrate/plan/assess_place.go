@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -52,6 +53,10 @@ func (a *assessor) place(p *placeIndex, verdicts []Verdict) {
 	}
 	if have := max(1, p.move.Target.Backups); len(sources) > have {
 		pv.add("restore.backups", fmt.Sprintf("%d instances, %d backup instances", len(sources), have))
+	}
+	if len(sources) > 0 {
+		pv.add("restore.minutes", "")
+		pv.add("restore.tabs", "")
 	}
 	if len(sources) > 0 && pv.Border {
 		pv.add("restore.file-key", "")
@@ -188,6 +193,7 @@ func (a *assessor) byTool(pv *PlaceVerdict, p *placeIndex, count tally) {
 	if count.toolKeys+count.toolSecrets > 0 {
 		pv.add("tool.freeze", "")
 		pv.add("tool.batches", fmt.Sprintf("%d keys, %d secrets", count.toolKeys, count.toolSecrets))
+		pv.add("tool.network", "")
 		pv.add("sdk.other-products", "")
 		if len(a.goal.Windows) == 0 {
 			pv.add("tool.window", "")
@@ -236,6 +242,49 @@ func (a *assessor) uncovered(inv Inventory) {
 		pv := PlaceVerdict{Region: r}
 		pv.add("notice.no-move", "not in the inventory")
 		a.out.Places = append(a.out.Places, pv)
+	}
+}
+
+// unmatched finds what the goal says of things that the inventory does not have. A note that a key is compromised and a flow of a key would
+// otherwise be lost with one wrong letter.
+func (a *assessor) unmatched(inv Inventory) {
+	known := map[string]bool{}
+	for _, p := range inv.Places {
+		known["region "+p.Region] = true
+		known["move "+p.Account+" "+p.Region], known["move  "+p.Region] = true, true
+		known["place "+p.Account+"/"+p.Region] = true
+		for _, in := range p.Instances {
+			known["instance "+in.ID] = true
+		}
+		for _, k := range p.Keys {
+			for _, name := range append([]string{k.ID}, k.Aliases...) {
+				known["key "+name], known["key "+p.Region+"/"+name] = true, true
+			}
+			known["instance "+k.InstanceID] = true
+		}
+		for _, s := range p.Secrets {
+			known["instance "+s.InstanceID] = true
+		}
+	}
+	missing := func(what, name string) {
+		if !known[what+" "+name] {
+			a.out.Warnings = append(a.out.Warnings, Finding{Rule: "goal.unmatched", About: what + " " + name})
+		}
+	}
+	for _, m := range a.goal.Moves {
+		missing("move", m.Account+" "+m.From)
+	}
+	for _, id := range slices.Sorted(maps.Keys(a.goal.Keys)) {
+		missing("key", id)
+	}
+	for _, f := range a.goal.Flows {
+		missing("key", f.Key)
+	}
+	for _, id := range slices.Sorted(maps.Keys(a.goal.Instances)) {
+		missing("instance", id)
+	}
+	for _, at := range slices.Sorted(maps.Keys(a.goal.Console)) {
+		missing("place", at)
 	}
 }
 

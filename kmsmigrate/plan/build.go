@@ -115,7 +115,8 @@ func (b *builder) move(p PlaceVerdict, mine []Verdict) {
 		} else {
 			g.secrets = append(g.secrets, v)
 		}
-		b.blocks[ref(v)] = v.Blockers
+		// Two secrets can have one name, outside of instances and in one: what blocks either blocks the step.
+		b.blocks[ref(v)] = append(b.blocks[ref(v)], v.Blockers...)
 	}
 	b.prepare(mine)
 	created, moved := b.newKeys(), b.tool()

@@ -32,5 +32,7 @@ func TestTheListOfRulesIsCurrent(t *testing.T) {
 	}
 	text, err := os.ReadFile("RULES.md")
 	require.NoError(t, err)
-	require.Equal(t, b.String(), string(text), "run the test with KEYHAUL_UPDATE=1")
+	if string(text) != b.String() { // both are too long to print
+		t.Fatal("RULES.md is not what the rules say: run the test with KEYHAUL_UPDATE=1")
+	}
 }

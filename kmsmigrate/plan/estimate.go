@@ -49,6 +49,12 @@ const (
 	ModeKeyTable  SweepMode = "shared-key-table" // data keys stand once in a table of their own: each is re-wrapped once
 )
 
+// notPossible says why a mode cannot be taken.
+var notPossible = map[SweepMode]Text{
+	ModeReEncrypt: {"ReEncrypt exists on the shared gateway only, between two keys behind the same one", "ReEncrypt 仅支持共享网关，且两个密钥须位于同一网关"},
+	ModeKeyTable:  {"each record has its own data key", "每条记录都有各自的数据密钥"},
+}
+
 // reEncryptQPS is the shared gateway's quota for ReEncrypt (performance data).
 const reEncryptQPS = 750
 
@@ -61,6 +67,12 @@ type SweepEstimate struct {
 	New      int64         `json:"new_calls"`
 	Takes    time.Duration `json:"takes"`
 	PeakQPS  float64       `json:"peak_qps"` // at the new side, by the sweep alone
+	// OldEvents and NewEvents are what the sweep adds to the audit logs in a day: one event for each call. OldLog and NewLog are where they are:
+	// ActionTrail for a shared gateway, SLS for an instance's own address.
+	OldEvents int64  `json:"old_events_day"`
+	NewEvents int64  `json:"new_events_day"`
+	OldLog    string `json:"old_log,omitempty"`
+	NewLog    string `json:"new_log,omitempty"`
 	// Bill is what pay-as-you-go charges for the peak, over all days that the sweep touches, in the price list's currency; zero elsewhere.
 	Bill       float64  `json:"bill"`
 	Arithmetic []string `json:"arithmetic"`
@@ -113,7 +125,7 @@ func EstimateSweep(load Load, old, next Endpoint, prices Prices) ([]SweepEstimat
 	if direct.Possible = old.SharedGateway != "" && old.SharedGateway == next.SharedGateway; direct.Possible {
 		direct.at(min(old.QPS, reEncryptQPS)*old.Share, next.QPS*next.Share, next, prices)
 	} else {
-		direct.Why = "ReEncrypt exists on the shared gateway only, between two keys behind the same one"
+		direct.Why = notPossible[ModeReEncrypt].EN
 		direct.Old, direct.New, direct.Arithmetic = 0, 0, nil
 	}
 
@@ -122,10 +134,22 @@ func EstimateSweep(load Load, old, next Endpoint, prices Prices) ([]SweepEstimat
 	if table.Possible {
 		table.at(old.QPS*old.Share, next.QPS*next.Share, next, prices)
 	} else {
-		table.Why = "each record has its own data key"
+		table.Why = notPossible[ModeKeyTable].EN
 		table.Old, table.New, table.Arithmetic = 0, 0, nil
 	}
-	return []SweepEstimate{rewrap, direct, table}, nil
+	out := []SweepEstimate{rewrap, direct, table}
+	for i := range out {
+		out[i].OldLog, out[i].NewLog = old.log(), next.log()
+	}
+	return out, nil
+}
+
+// log is where the service logs calls to e ("Shared and dedicated gateways", audit).
+func (e Endpoint) log() string {
+	if e.SharedGateway != "" {
+		return "ActionTrail"
+	}
+	return "SLS"
 }
 
 // at fills in time, peak and bill, for that many calls a second on each side.
@@ -138,6 +162,8 @@ func (e *SweepEstimate) at(oldRate, newRate float64, next Endpoint, prices Price
 	if seconds > 0 {
 		e.PeakQPS = float64(e.New) / seconds
 	}
+	daily := func(calls int64) int64 { return int64(math.Ceil(float64(calls) / max(1, seconds/86400))) }
+	e.OldEvents, e.NewEvents = daily(e.Old), daily(e.New)
 	if next.PayAsYouGo && seconds > 0 {
 		days := math.Ceil(seconds/86400) + 1 // it may begin late in a day
 		peak := math.Ceil(e.PeakQPS)

@@ -46,7 +46,7 @@ func (p Plan) HTML(w io.Writer, config RunbookConfig) error {
 	}
 	err = t.Execute(w, map[string]any{
 		"Lang": lang, "Plan": p, "Dates": r.dates(), "Paths": r.paths(), "Assessment": config.Assessment, "Pictures": r.pictures(),
-		"HasState": config.State != nil, "Done": done, "All": all, "Incidents": incidents,
+		"HasState": config.State != nil, "Audit": r.auditRows(), "Done": done, "All": all, "Incidents": incidents,
 	})
 	if err != nil {
 		return fmt.Errorf("plan: write runbook: %w", err)

@@ -14,16 +14,17 @@ type picture struct {
 }
 
 type node struct {
-	Text, Mode string
-	Standing   string
-	X, Y       int
+	Text, Full, Mode string
+	Standing         string
+	X, Y             int
 }
 
 type edge struct{ X1, Y1, X2, Y2, MidY int }
 
 const (
-	nodeWidth, nodeHeight = 270, 40
-	gapX, gapY            = 18, 34
+	nodeWidth, nodeHeight = 250, 40
+	gapX, gapY            = 16, 34
+	perRow                = 4 // nodes beside one another: as many as a desk's window shows
 )
 
 func (r runbook) pictures() []picture {
@@ -83,6 +84,7 @@ func (r runbook) picture(steps []Step) picture {
 		layers[k.layer] = append(layers[k.layer], k)
 	}
 	at := map[string]node{}
+	row := 0 // of the picture; a layer of many nodes takes several
 	for layer := range len(layers) {
 		for i, k := range layers[layer] {
 			text := r.t(kindsByName()[k.kind].Title)
@@ -100,11 +102,12 @@ func (r runbook) picture(steps []Step) picture {
 					standing = string(Waiting)
 				}
 			}
-			n := node{Text: shorten(text, nodeWidth-26), Mode: string(k.mode), Standing: standing, X: gapX + i*(nodeWidth+gapX), Y: gapY/2 + layer*(nodeHeight+gapY)}
+			n := node{Text: shorten(text, nodeWidth-22), Full: text, Mode: string(k.mode), Standing: standing, X: gapX + i%perRow*(nodeWidth+gapX), Y: gapY/2 + (row+i/perRow)*(nodeHeight+gapY)}
 			at[k.kind] = n
 			pic.Nodes = append(pic.Nodes, n)
 			pic.Width, pic.Height = max(pic.Width, n.X+nodeWidth+gapX), max(pic.Height, n.Y+nodeHeight+gapY/2)
 		}
+		row += (len(layers[layer]) + perRow - 1) / perRow
 	}
 	for _, k := range order {
 		for _, before := range order {
@@ -139,9 +142,9 @@ func implied(byKind map[string]*kindNode, k *kindNode, kind string) bool {
 // shorten cuts a text to a width in pixels. Fonts differ, so it reckons with a wide one; Chinese characters are square.
 func shorten(text string, width float64) string {
 	for i, r := range text {
-		width -= 7.8
+		width -= 7.6
 		if r >= 0x2e80 {
-			width -= 5.4
+			width -= 6
 		}
 		if width < 0 {
 			return text[:i] + "…"

@@ -98,5 +98,6 @@ const (
 	docTerraform = "Modify the configuration in a Terraform scenario after migration"
 	docStates    = "Impact of CMK status on API operations"
 	docOlder     = "Migrate CMKs in the default key store (2023)"
+	docInternet  = "Access keys of a KMS instance over the Internet"
 	docKeyhaul   = "Keyhaul DESIGN.md"
 )

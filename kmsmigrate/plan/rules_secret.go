@@ -24,7 +24,7 @@ var secretRules = []Rule{
 		Text{"RAM secrets cannot be copied to another region.", "RAM 凭据不支持跨地域复制。"},
 		Text{"Delete it and create it again in the destination, under agreement with its readers.", "与使用方约定后删除，并在目标地域重新创建。"}},
 	{"secret.no-path", Blocker, Citation{docSecrets, "RDS and ECS secrets"},
-		Text{"For RDS and ECS secrets no document gives a path across regions.", "文档未给出 RDS、ECS 凭据跨地域迁移的路径。"},
+		Text{"For secrets of RDS, ECS and other products no document gives a path across regions.", "文档未给出 RDS、ECS 及其他产品凭据跨地域迁移的路径。"},
 		Text{"Create a new secret for the database or server in the destination and switch its readers.", "为目标地域的数据库或服务器新建凭据并切换使用方。"}},
 	{"secret.unknown-type", Blocker, Citation{docAPI, "CreateSecret, SecretType"},
 		Text{"Its type is none that this version knows.", "其类型不在本版本已知范围内。"},

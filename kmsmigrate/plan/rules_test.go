@@ -173,6 +173,10 @@ func ruleCases() map[string]ruleCase {
 		"restore.backups": {estate(place(hz, keys(aKey(inSource), aKey(id("b"), func(k *plan.Key) { k.InstanceID = "kst-other" })))), away,
 			goalOnly(target(func(t *plan.Target) { t.Backups = 2 }))},
 		"restore.file-key": {one(hz, inSource), border, goalOnly(func(g *plan.Goal) { g.Moves[0].To = sh })},
+		"restore.minutes":  {one(hz, inSource), away, first()},
+		"restore.tabs":     {one(hz, inSource), away, first()},
+		"tool.network":     {one(hz), toolSW, goalOnly(func(g *plan.Goal) { *g = away })},
+		"goal.unmatched":   {one(hz), moveTo(hz, hz, plan.Software, note("no-such-key", plan.KeyNote{Compromised: true})), goalOnly(func(g *plan.Goal) { g.Keys = nil })},
 		"access.first":     {one(hz), away, first(alias("alias/acs/oss"))},
 	}
 }
@@ -251,7 +255,7 @@ func TestUnknownWordsAreErrorsThatNameResourceAndField(t *testing.T) {
 
 // found lists every rule that an assessment names.
 func found(a plan.Assessment) []string {
-	var out []string
+	out := names(a.Warnings)
 	for _, v := range a.Resources {
 		out = append(out, names(v.Findings())...)
 	}

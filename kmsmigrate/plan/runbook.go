@@ -13,6 +13,8 @@ type RunbookConfig struct {
 	Assessment *Assessment
 	// State, when set, adds the progress.
 	State *State
+	// Estimates, from [EstimateSweep], add in numbers what the sweep costs and adds to the audit logs.
+	Estimates []SweepEstimate
 }
 
 // runbook is what both forms of a runbook show.
@@ -79,6 +81,12 @@ var headings = map[string]Text{
 	"recover":     {"Time to recover", "恢复时间"},
 	"audit":       {"What the sweep adds to the audit logs", "重加密对审计日志的影响"},
 	"audit-text":  {"For each distinct wrapped data key in a batch: one Decrypt of the old key, one Encrypt and one Decrypt of the new one, by the sweep's role; with ReEncrypt, one ReEncrypt and one Decrypt. Calls through a shared gateway are in ActionTrail, calls to an instance's own address only in SLS. Raise alarms on everything that is not the sweep's role, and keep retention in mind: logs grow by as much.", "每批中每个不同的已封装数据密钥会产生：旧密钥一次 Decrypt，新密钥一次 Encrypt 和一次 Decrypt（以重加密角色的身份）；使用 ReEncrypt 时为一次 ReEncrypt 和一次 Decrypt。共享网关的调用记录在 ActionTrail，专属网关的调用仅记录在 SLS。请对非重加密角色的调用告警，并考虑日志增长对留存的影响。"},
+	"mode":        {"Mode", "方式"},
+	"calls":       {"KMS calls, old + new", "KMS 调用（旧 + 新）"},
+	"hours":       {"Hours", "小时"},
+	"events-old":  {"Events a day, old side", "旧侧每日事件"},
+	"events-new":  {"Events a day, new side", "新侧每日事件"},
+	"unmatched":   {"Said of nothing in the inventory", "清单中不存在的对象"},
 	"roles":       {"Roles", "角色"},
 	"roles-text":  {"Four RAM roles, kept apart: inventory reads metadata; copy creates keys and secrets; sweep encrypts and decrypts; retirement disables and schedules deletion. No person and no process holds sweep and retirement together.", "四个相互分离的 RAM 角色：清单（读取元数据）、复制（创建密钥与凭据）、重加密（加密与解密）、停用（禁用与计划删除）。任何人或进程不得同时持有重加密与停用。"},
 	"no-blockers": {"None.", "无。"},
@@ -97,7 +105,9 @@ func (p Plan) Markdown(w io.Writer, config RunbookConfig) error {
 	for i, s := range p.Steps {
 		r.step(&b, i+1, s)
 	}
-	fmt.Fprintf(&b, "\n## %s\n\n%s\n\n## %s\n\n%s\n\n## %s\n", r.w("roles"), r.w("roles-text"), r.w("audit"), r.w("audit-text"), r.w("oncall"))
+	fmt.Fprintf(&b, "\n## %s\n\n%s\n\n## %s\n\n%s\n", r.w("roles"), r.w("roles-text"), r.w("audit"), r.w("audit-text"))
+	r.audit(&b)
+	fmt.Fprintf(&b, "\n## %s\n", r.w("oncall"))
 	for _, in := range incidents {
 		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n- %s: `%s`\n- %s: %s\n- %s: %s\n", in.Name, r.t(in.Seen), r.w("command"), in.Command, r.w("does"), r.t(in.Does), r.w("recover"), r.t(in.Recover))
 	}
@@ -105,6 +115,50 @@ func (p Plan) Markdown(w io.Writer, config RunbookConfig) error {
 		return fmt.Errorf("plan: write runbook: %w", err)
 	}
 	return nil
+}
+
+// auditRow is a mode of the sweep in the table of audit events.
+type auditRow struct {
+	Mode            SweepMode
+	Why             string // it is not possible
+	Calls, Old, New string
+	Hours           string
+}
+
+func (r runbook) auditRows() []auditRow {
+	out := make([]auditRow, 0, len(r.config.Estimates))
+	for _, e := range r.config.Estimates {
+		why := ""
+		if !e.Possible {
+			why = r.t(notPossible[e.Mode])
+		}
+		out = append(out, auditRow{e.Mode, why, grouped(e.Old) + " + " + grouped(e.New), grouped(e.OldEvents) + " (" + e.OldLog + ")", grouped(e.NewEvents) + " (" + e.NewLog + ")", fmt.Sprintf("%.1f", e.Takes.Hours())})
+	}
+	return out
+}
+
+// grouped writes a number with commas between its thousands.
+func grouped(n int64) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+func (r runbook) audit(b *strings.Builder) {
+	rows := r.auditRows()
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n| %s | %s | %s | %s | %s |\n|---|--:|--:|--:|--:|\n", r.w("mode"), r.w("calls"), r.w("hours"), r.w("events-old"), r.w("events-new"))
+	for _, row := range rows {
+		if row.Why != "" {
+			fmt.Fprintf(b, "| `%s` | %s | | | |\n", row.Mode, md(row.Why))
+			continue
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", row.Mode, row.Calls, row.Hours, row.Old, row.New)
+	}
 }
 
 func (r runbook) head(b *strings.Builder) {
@@ -178,6 +232,10 @@ func (r runbook) summary(b *strings.Builder) {
 		fmt.Fprintf(b, "| `%s` | %s | %d | %d | %d |\n", row.Path, row.Text, row.Keys, row.Secrets, row.Blocked)
 	}
 	fmt.Fprintf(b, "\n## %s\n", r.w("places"))
+	if w := r.config.Assessment.Warnings; len(w) > 0 {
+		fmt.Fprintf(b, "\n### %s\n\n", r.w("unmatched"))
+		r.findings(b, w)
+	}
 	for _, p := range r.config.Assessment.Places {
 		fmt.Fprintf(b, "\n### %s\n\n", md(p.Account+" "+p.Region+" → "+p.To))
 		r.findings(b, p.Blockers)

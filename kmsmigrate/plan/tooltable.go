@@ -19,7 +19,7 @@ var (
 	knownRotations = words("", "Enabled", rotationOff, "Suspended")
 	knownSpecs     = words("Aliyun_AES_256", "Aliyun_AES_192", "Aliyun_AES_128", "Aliyun_SM4", "RSA_2048", "RSA_3072", "RSA_4096", "EC_P256", "EC_P256K", "EC_SM2")
 	symmetricSpecs = words("Aliyun_AES_256", "Aliyun_AES_192", "Aliyun_AES_128", "Aliyun_SM4")
-	knownSecrets   = words("Generic", "Rds", "RAMCredentials", "ECS")
+	knownSecrets   = words("Generic", "Rds", "RAMCredentials", "ECS", "Redis", "PolarDB")
 	secretRotation = words("", "Enabled", rotationOff, "Invalid")
 )
 
