@@ -34,6 +34,8 @@ type Verdict struct {
 	Product  string `json:"product,omitempty"` // that a service key belongs to
 	Versions int    `json:"versions,omitempty"`
 
+	names []string // a key's aliases
+
 	Why        []Finding `json:"why,omitempty"` // notes: the reason of the path, and what the documents promise
 	Blockers   []Finding `json:"blockers,omitempty"`
 	Warnings   []Finding `json:"warnings,omitempty"`

@@ -20,7 +20,7 @@ type keyCase struct {
 }
 
 func (a *assessor) key(p *placeIndex, k *Key) {
-	v := Verdict{Kind: "key", Account: p.place.Account, Region: p.place.Region, ID: k.ID, Instance: k.InstanceID, Versions: max(1, len(k.Versions))}
+	v := Verdict{Kind: "key", Account: p.place.Account, Region: p.place.Region, ID: k.ID, Instance: k.InstanceID, Versions: max(1, len(k.Versions)), names: k.Aliases}
 	c := &keyCase{key: k, place: p, move: p.move, Verdict: &v}
 	c.note, _ = note(a.goal.Keys, v.Region, append([]string{k.ID}, k.Aliases...)...)
 	if p.move != nil {

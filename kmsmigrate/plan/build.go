@@ -231,6 +231,8 @@ func (b *builder) schedule() {
 		return
 	}
 	b.out.Starts, b.out.Ends, b.out.Retires = start, start, start
+	windows := slices.Clone(b.goal.Windows)
+	slices.SortFunc(windows, func(a, b Window) int { return a.From.Compare(b.From) })
 	for i := range b.out.Steps {
 		s := &b.out.Steps[i]
 		s.Starts = start
@@ -248,14 +250,13 @@ func (b *builder) schedule() {
 				takes = 2 * b.config.Sweep
 			}
 		}
-		if s.Kind == "freeze-begin" {
-			for _, w := range b.goal.Windows {
-				if w.To.After(s.Starts.Add(takes)) {
-					if w.From.After(s.Starts) {
-						s.Starts = w.From
-					}
-					break
-				}
+		if s.Kind == "freeze-begin" && len(windows) > 0 {
+			w, found := b.window(i, windows)
+			if found && w.From.After(s.Starts) {
+				s.Starts = w.From
+			}
+			if needs := b.freeze(i); !found {
+				s.Blockers = append(s.Blockers, Finding{Rule: "tool.window-short", About: fmt.Sprintf("the freeze takes %s from %s on, and no window is that long then", needs, s.Starts.UTC().Format(time.RFC3339))})
 			}
 		}
 		s.Ends = s.Starts.Add(takes)
@@ -270,6 +271,37 @@ func (b *builder) schedule() {
 			b.out.Retires = s.Ends
 		}
 	}
+}
+
+// freeze is how long control operations are frozen by the freeze that begins with step at: all steps up to its end, which wait for one another.
+func (b *builder) freeze(at int) time.Duration {
+	var needs time.Duration
+	first := b.out.Steps[at]
+	for _, s := range b.out.Steps[at:] {
+		if s.Account != first.Account || s.From != first.From || !frozen[s.Kind] {
+			break
+		}
+		needs += s.Of().Takes
+	}
+	return needs
+}
+
+// frozen are the kinds of steps within a freeze.
+var frozen = words("freeze-begin", "tool-keys", "tool-secrets", "tool-reconcile", "compare", "terraform", "freeze-end")
+
+// window returns the first window in which the whole freeze that begins with step at has room.
+func (b *builder) window(at int, windows []Window) (Window, bool) {
+	needs, from := b.freeze(at), b.out.Steps[at].Starts
+	for _, w := range windows {
+		begins := w.From
+		if from.After(begins) {
+			begins = from
+		}
+		if !begins.Add(needs).After(w.To) {
+			return w, true
+		}
+	}
+	return Window{}, false
 }
 
 func has(findings []Finding, rule string) bool {

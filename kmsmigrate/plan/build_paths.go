@@ -175,13 +175,34 @@ func (b *builder) reencrypt(created string) []string {
 	if b.place.Border {
 		for _, id := range swept {
 			b.step(id).About = append(b.step(id).About,
-				"plaintext exists in: every process of the application that opens or seals records; the sweep's process; nowhere else",
+				"plaintext exists in: "+strings.Join(append(b.processes(keys), "every other process of the application that opens or seals records", "the sweep's process"), "; ")+"; nowhere else",
 				"data keys exist in: the same processes, for as long as their cache keeps them; on the wire between them and the KMS of "+b.place.Region+" and "+b.place.To+", under TLS",
 				"run the sweep beside the data")
 		}
 	}
 	counted := b.add("census", all, swept...)
 	return []string{phase("phase-new-only", "new-only", all, counted)}
+}
+
+// processes are the names of those that the goal says use these keys, sorted: who is named there holds plaintext.
+func (b *builder) processes(keys []*Verdict) []string {
+	who := map[string]bool{}
+	for _, k := range keys {
+		all := append([]string{k.ID}, k.names...)
+		n, _ := note(b.goal.Keys, k.Region, all...)
+		for _, u := range n.Uses {
+			who[u.By] = true
+		}
+		for _, f := range b.goal.Flows {
+			if slices.Contains(all, f.Key) {
+				for _, p := range slices.Concat(f.Producers, f.Consumers) {
+					who[p.Name+" ("+f.Name+")"] = true
+				}
+			}
+		}
+	}
+	delete(who, "")
+	return slices.Sorted(maps.Keys(who))
 }
 
 func participants(list []Participant) string {

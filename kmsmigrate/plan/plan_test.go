@@ -180,6 +180,41 @@ func TestTheFreezeBeginsInAWindow(t *testing.T) {
 	require.Equal(t, from, one(t, got, "freeze-begin").Starts)
 }
 
+func TestTheFreezeIsPutIntoAWindowThatIsLongEnough(t *testing.T) {
+	t.Parallel()
+	var many []plan.Key
+	for i := range 400 { // eight batches
+		many = append(many, aKey(id(fmt.Sprintf("%08x-0000-4000-8000-000000000000", i))))
+	}
+	short := plan.Window{From: today.AddDate(0, 0, 2), To: today.AddDate(0, 0, 2).Add(4 * time.Hour)}
+	long := plan.Window{From: today.AddDate(0, 0, 9), To: today.AddDate(0, 0, 10)}
+	goal := func(windows ...plan.Window) plan.Goal {
+		return moveTo("cn-hangzhou", "cn-hangzhou", plan.Software, func(g *plan.Goal) { g.Windows = windows })
+	}
+	got := build(t, estate(place("cn-hangzhou", many)), goal(long, short)) // in any order
+	begins, ends := one(t, got, "freeze-begin"), one(t, got, "freeze-end")
+	require.Equal(t, long.From, begins.Starts)
+	require.False(t, ends.Ends.After(long.To))
+	require.NotContains(t, names(begins.Blockers), "tool.window-short")
+
+	got = build(t, estate(place("cn-hangzhou", many)), goal(short))
+	require.Contains(t, names(one(t, got, "freeze-begin").Blockers), "tool.window-short")
+	got = build(t, estate(place("cn-hangzhou", many)), goal(plan.Window{From: today.AddDate(-1, 0, 0), To: today.AddDate(0, 0, -1)}))
+	require.Contains(t, names(one(t, got, "freeze-begin").Blockers), "tool.window-short", "a window that is past is none")
+}
+
+func TestThePlanNamesTheProcessesWithPlaintext(t *testing.T) {
+	t.Parallel()
+	k := aKey(alias("alias/app"))
+	goal := moveTo("cn-hangzhou", "ap-southeast-1", plan.Software, note("alias/app", plan.KeyNote{Uses: []plan.Use{{By: "billing"}, {By: "archive"}}}), func(g *plan.Goal) {
+		g.Flows = []plan.Flow{{Name: "orders queue", Key: k.ID, Producers: []plan.Participant{{Name: "shop"}}, Consumers: []plan.Participant{{Name: "billing"}}},
+			{Name: "elsewhere", Key: "another", Producers: []plan.Participant{{Name: "x"}}, Consumers: []plan.Participant{{Name: "y"}}}}
+	})
+	got := build(t, estate(place("cn-hangzhou", keys(k))), goal)
+	require.Contains(t, strings.Join(one(t, got, "sweep").About, "\n"),
+		"plaintext exists in: archive; billing; billing (orders queue); shop (orders queue); every other process of the application that opens or seals records; the sweep's process; nowhere else")
+}
+
 func TestPlansAreDeterministicAndSurviveTheirFile(t *testing.T) {
 	t.Parallel()
 	var first string

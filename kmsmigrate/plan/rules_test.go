@@ -215,7 +215,7 @@ func TestEveryRuleHasACaseAndACitation(t *testing.T) {
 	for _, r := range plan.Rules() {
 		_, a := covered[r.Name]
 		_, b := unknown[r.Name]
-		c := r.Name == "notice.too-late" // found by Build: TestAPlanThatEndsAfterTheDeadlineFails
+		c := r.Name == "notice.too-late" || r.Name == "tool.window-short" // found by Build: TestAPlanThatEndsAfterTheDeadlineFails, TestTheFreezeIsPutIntoAWindowThatIsLongEnough
 		_, d := adviceCases()[r.Name]
 		require.True(t, a || b || c || d, "rule %s has no case", r.Name)
 		require.False(t, seen[r.Name], "rule %s stands twice", r.Name)
