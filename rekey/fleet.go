@@ -23,37 +23,49 @@ type Fleet struct {
 	// PerSecond is how many KMS calls all sweeps together may make in a second: the quota, less what foreground traffic
 	// needs. A renewal counts as three, except for records whose data key was renewed already.
 	PerSecond float64
-	// Every is how often a process says that it is there, and looks who else is. One that has said nothing for three times
-	// as long no longer has a share. Zero means 5 seconds.
+	// Every is how often a process says that it is there, and looks who else is. One that has said nothing for ten times as
+	// long no longer has a share. Zero means one second.
 	Every time.Duration
 
 	once    sync.Once
 	limiter *rate.Limiter
+	line    chan struct{} // holds one token while somebody is the next to get calls from the limiter
 	me      string
 
+	life    sync.Mutex // held while this process joins or leaves
+	running int        // sweeps that have joined
+	stop    func()     // ends what keep does, and waits for it
+
 	mu        sync.Mutex
-	running   int
-	throttled time.Time // when a call was throttled the last time
+	changed   chan struct{} // closed, and made anew, when the share is another
+	throttled time.Time     // when a call was throttled the last time
 	others    map[string]beat
 }
 
 // callsPerRenewal is what a renewal costs: decrypt, encrypt, verify.
 const callsPerRenewal = 3
 
-// floor is the part of its share that a process keeps while calls are throttled: somebody else uses the quota.
-const floor = 0.1
+// floor is the part of its share that a process keeps while calls are throttled, because somebody else uses the quota, and
+// while it does not know what the others have. floorTime is how long it keeps to it after a call was throttled.
+const (
+	floor     = 0.1
+	floorTime = 30 * time.Second
+)
 
 type beat struct {
 	N  int64
 	at time.Time // when it was first seen at N, by this process's clock
 }
 
-// fleetNote is what the processes share: for each a number that goes up, and whether its calls are throttled.
+// fleetNote is what the processes share: for each a number that goes up, the calls per second that it has taken, and
+// whether they are throttled. Who comes takes what the others have left, and they give way at their next beat, so that
+// together they never have more than there is, but for the floor of who has just come.
 type fleetNote map[string]member
 
 type member struct {
-	Beat      int64 `json:"beat"`
-	Throttled bool  `json:"throttled,omitempty"`
+	Beat      int64   `json:"beat"`
+	Rate      float64 `json:"rate,omitempty"`
+	Throttled bool    `json:"throttled,omitempty"`
 }
 
 func (f *Fleet) check() error {
@@ -68,6 +80,7 @@ func (f *Fleet) check() error {
 	f.once.Do(func() {
 		f.me = rand.Text()
 		f.others = map[string]beat{}
+		f.line, f.changed = make(chan struct{}, 1), make(chan struct{})
 		// Until the others are known, and whenever they are not: the floor.
 		f.limiter = rate.NewLimiter(rate.Limit(f.PerSecond*floor), callsPerRenewal)
 	})
@@ -82,12 +95,54 @@ func (f *Fleet) Share() float64 {
 	return float64(f.limiter.Limit())
 }
 
-// turn waits for a renewal's calls.
+// turn waits for a renewal's calls. One at a time waits for the limiter, so that what the share becomes meanwhile counts for
+// everyone: a limiter makes who waits in it wait by the rate of before.
 func (f *Fleet) turn(ctx context.Context) error {
 	if f == nil {
 		return nil
 	}
-	return f.limiter.WaitN(ctx, callsPerRenewal)
+	select {
+	case f.line <- struct{}{}:
+		defer func() { <-f.line }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for {
+		f.mu.Lock()
+		changed := f.changed
+		f.mu.Unlock()
+		calls := f.limiter.ReserveN(time.Now(), callsPerRenewal)
+		delay := calls.Delay()
+		if delay == 0 {
+			return ctx.Err()
+		}
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+			return ctx.Err()
+		case <-changed:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		calls.Cancel()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// share sets how many calls per second this process may make. A tenth of a second's may be made at once: what was not used
+// while a page was read or a lease was renewed is not lost.
+func (f *Fleet) share(perSecond float64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if rate.Limit(perSecond) == f.limiter.Limit() {
+		return
+	}
+	f.limiter.SetLimit(rate.Limit(perSecond))
+	f.limiter.SetBurst(max(callsPerRenewal, int(perSecond/10)))
+	close(f.changed)
+	f.changed = make(chan struct{})
 }
 
 // failed hears of failed renewals.
@@ -98,96 +153,123 @@ func (f *Fleet) failed(err error) {
 	f.mu.Lock()
 	f.throttled = time.Now()
 	f.mu.Unlock()
-	f.limiter.SetLimit(min(f.limiter.Limit(), rate.Limit(f.PerSecond*floor)))
+	f.share(min(f.Share(), f.PerSecond*floor))
 }
 
-// keep says that this process is there until ctx is done, then that it is not. Of several sweeps in a process one does it.
-func (f *Fleet) keep(ctx context.Context) {
+// join says that this process sweeps, until as many have called leave. One of its goroutines keeps saying so.
+func (f *Fleet) join(ctx context.Context) (leave func()) {
 	if f == nil {
-		return
+		return func() {}
 	}
-	every := f.every()
-	f.mu.Lock()
-	f.running++
-	f.mu.Unlock()
-	unheard := 0
-	for ctx.Err() == nil {
-		live, throttled, err := f.meet(ctx, false)
-		switch {
-		case err != nil:
-			if unheard++; unheard >= 3 { // fails closed: the others may be many
-				f.limiter.SetLimit(rate.Limit(f.PerSecond * floor / float64(max(1, live))))
-			}
-		case throttled:
-			unheard = 0
-			f.limiter.SetLimit(rate.Limit(f.PerSecond * floor / float64(live)))
-		default:
-			unheard = 0
-			f.limiter.SetLimit(rate.Limit(f.PerSecond / float64(live)))
-		}
-		if sleep(ctx, every) != nil {
-			break
-		}
+	f.life.Lock()
+	defer f.life.Unlock()
+	if f.running++; f.running == 1 {
+		beating, stop := context.WithCancel(context.WithoutCancel(ctx))
+		var beats sync.WaitGroup
+		beats.Go(func() { f.keep(beating) })
+		f.stop = func() { stop(); beats.Wait() }
 	}
-	f.mu.Lock()
-	f.running--
-	last := f.running == 0
-	f.mu.Unlock()
-	if last {
+	return sync.OnceFunc(func() {
+		f.life.Lock()
+		defer f.life.Unlock()
+		if f.running--; f.running > 0 {
+			return
+		}
+		f.stop()
 		leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 		defer cancel()
-		_, _, _ = f.meet(leaving, true) // if it fails, the others notice by themselves
+		_, _ = f.meet(leaving, true) // if it fails, the others notice by themselves
+		f.share(f.PerSecond * floor) // until it comes again and knows more
+	})
+}
+
+// keep says that this process is there until ctx is done.
+func (f *Fleet) keep(ctx context.Context) {
+	unheard := 0
+	for ctx.Err() == nil {
+		share, err := f.meet(ctx, false)
+		switch {
+		case err == nil:
+			unheard = 0
+			f.share(share)
+		case ctx.Err() == nil:
+			if unheard++; unheard >= 3 { // fails closed: the others may be many
+				f.share(f.PerSecond * floor / float64(f.known()))
+			}
+		}
+		if sleep(ctx, f.every()) != nil {
+			return
+		}
 	}
 }
 
 func (f *Fleet) every() time.Duration {
 	if f.Every == 0 {
-		return 5 * time.Second
+		return time.Second
 	}
 	return f.Every
 }
 
-// meet writes this process's beat and returns how many are alive, itself included, and whether any is throttled.
-func (f *Fleet) meet(ctx context.Context, leave bool) (live int, throttled bool, err error) {
+// meet writes this process's beat and returns its share.
+func (f *Fleet) meet(ctx context.Context, leave bool) (share float64, err error) {
 	name := "rate/" + f.Name
 	for {
 		text, revision, err := f.Notebook.Read(ctx, name)
 		if err != nil {
-			return f.known(), false, err
+			return 0, err
 		}
 		members := fleetNote{}
 		if revision > 0 {
 			if err := json.Unmarshal(text, &members); err != nil {
-				return f.known(), false, fmt.Errorf("rekey: the note %q is not a fleet's: %w", name, kmsmigrate.ErrInvalid)
+				return 0, fmt.Errorf("rekey: the note %q is not a fleet's: %w", name, kmsmigrate.ErrInvalid)
 			}
 		}
 		f.bury(members)
-		f.mu.Lock()
-		mine := member{Beat: members[f.me].Beat + 1, Throttled: !f.throttled.IsZero() && time.Since(f.throttled) < 6*f.every()}
-		f.mu.Unlock()
 		if leave {
 			delete(members, f.me)
 		} else {
-			members[f.me] = mine
+			share = f.take(members)
 		}
-		for _, m := range members {
-			throttled = throttled || m.Throttled
+		if share < f.Share() { // before the others read of it
+			f.share(share)
 		}
 		if text, err = json.Marshal(members); err != nil {
-			return f.known(), false, err
+			return 0, err
 		}
 		err = f.Notebook.Write(ctx, name, text, revision)
-		if errors.Is(err, ErrConflict) {
-			if err := sleep(ctx, time.Millisecond); err != nil {
-				return f.known(), false, err
-			}
-			continue
+		if !errors.Is(err, ErrConflict) {
+			return share, err
 		}
-		return max(1, len(members)), throttled, err
+		if err := sleep(ctx, time.Millisecond); err != nil {
+			return 0, err
+		}
 	}
 }
 
-// bury removes the members whose beat has not changed for three periods.
+// take puts this process among the members and returns its share: as much as each of them may have, if the others have left
+// that much.
+func (f *Fleet) take(members fleetNote) float64 {
+	f.mu.Lock()
+	mine := member{Beat: members[f.me].Beat + 1, Throttled: !f.throttled.IsZero() && time.Since(f.throttled) < floorTime}
+	f.mu.Unlock()
+	members[f.me] = mine
+	throttled, taken := false, 0.0
+	for id, m := range members {
+		throttled = throttled || m.Throttled
+		if id != f.me {
+			taken += m.Rate
+		}
+	}
+	each := f.PerSecond / float64(len(members))
+	mine.Rate = max(each*floor, min(each, f.PerSecond-taken))
+	if throttled {
+		mine.Rate = each * floor
+	}
+	members[f.me] = mine
+	return mine.Rate
+}
+
+// bury removes the members whose beat has not changed for ten periods.
 func (f *Fleet) bury(members fleetNote) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -198,7 +280,7 @@ func (f *Fleet) bury(members fleetNote) {
 		case id == f.me:
 		case !ok || was.N != m.Beat:
 			f.others[id] = beat{m.Beat, now}
-		case now.Sub(was.at) >= 3*f.every():
+		case now.Sub(was.at) >= 10*f.every():
 			delete(members, id)
 		}
 	}

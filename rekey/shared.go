@@ -43,10 +43,13 @@ func SweepShared(ctx context.Context, codec Codec, store Store, sh Shared, o Opt
 		o.Checkpoint, o.Range = nil, Range{}
 		return Sweep(ctx, codec, store, o)
 	}
+	if err := o.Fleet.check(); err != nil {
+		return Report{}, err
+	}
 	orDefault(&sh.Parts, 64)
 	orDefault(&sh.Lease, 30*time.Second)
 	orDefault(&sh.Lanes, 1)
-	r := &runner{Shared: sh, codec: codec, store: store, o: o, me: rand.Text(), seen: map[int]sighting{}}
+	r := &runner{Shared: sh, codec: codec, store: store, o: o, me: rand.Text(), seen: map[int]sighting{}, done: map[int]bool{}}
 	if err := r.plan(ctx); err != nil {
 		return Report{}, err
 	}
@@ -79,6 +82,7 @@ type runner struct {
 
 	mu   sync.Mutex
 	seen map[int]sighting // of parts that others hold
+	done map[int]bool     // they stay done, and are not read again
 }
 
 // sighting is when a part was first seen at a revision.
@@ -124,8 +128,15 @@ func (r *runner) plan(ctx context.Context) error {
 	}
 }
 
-// lane takes one part after the other until all are done.
+// claimEvery is how often a lane that has nothing to do looks again, unless a tenth of the lease is less.
+const claimEvery = 500 * time.Millisecond
+
+// lane takes one part after the other until all are done. It has a part in the fleet's rate from one to the next, and none
+// while others hold what is left.
 func (r *runner) lane(ctx context.Context) error {
+	leave := func() {}
+	defer func() { leave() }()
+	joined := false
 	for {
 		part, lease, revision, done, err := r.claim(ctx)
 		switch {
@@ -134,10 +145,14 @@ func (r *runner) lane(ctx context.Context) error {
 		case done:
 			return nil
 		case part < 0: // others hold what is left
-			if err := sleep(ctx, r.Lease/10); err != nil {
+			leave()
+			joined = false
+			if err := sleep(ctx, min(r.Lease/10, claimEvery)); err != nil {
 				return err
 			}
 			continue
+		case !joined:
+			leave, joined = r.o.Fleet.join(ctx), true
 		}
 		if err := r.work(ctx, part, lease, revision); err != nil {
 			return err
@@ -149,11 +164,14 @@ func (r *runner) lane(ctx context.Context) error {
 func (r *runner) claim(ctx context.Context) (part int, lease leaseNote, revision int64, done bool, err error) {
 	done = true
 	for i := range r.parts {
+		if r.finished(i, false) {
+			continue
+		}
 		lease, revision, err := r.read(ctx, i)
 		if err != nil {
 			return -1, lease, 0, false, err
 		}
-		if lease.Done {
+		if r.finished(i, lease.Done) {
 			continue
 		}
 		done = false
@@ -169,6 +187,14 @@ func (r *runner) claim(ctx context.Context) (part int, lease leaseNote, revision
 		}
 	}
 	return -1, lease, 0, done, nil
+}
+
+// finished remembers which parts are done.
+func (r *runner) finished(part int, done bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done[part] = r.done[part] || done
+	return r.done[part]
 }
 
 // expired reports whether a part has been at this revision for a whole lease, as this process saw it.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -350,61 +349,6 @@ func TestRunGoesOnFromACursor(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 39, report.AlreadyNew)
 	require.True(t, report.Complete)
-}
-
-func TestAFleetDividesItsRate(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		book := new(rekey.MemoryNotebook)
-		worlds := []*world{newWorld(t), newWorld(t), newWorld(t)}
-		fleets := make([]*rekey.Fleet, len(worlds))
-		var wg sync.WaitGroup
-		for i, w := range worlds {
-			w.fill(t, 2000)
-			fleets[i] = &rekey.Fleet{Notebook: book, Name: "cn-hangzhou", PerSecond: 300, Every: time.Second}
-			wg.Go(func() {
-				_, err := rekey.Sweep(t.Context(), w.client, w.store, rekey.Options{Fleet: fleets[i]})
-				if err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		time.Sleep(5 * time.Second) //nolint:forbidigo // a fake clock
-		for _, f := range fleets {
-			require.InDelta(t, 100, f.Share(), 1)
-		}
-		before := int64(0)
-		for _, w := range worlds {
-			before += w.store.Swaps()
-		}
-		time.Sleep(10 * time.Second) //nolint:forbidigo // a fake clock
-		after := int64(0)
-		for _, w := range worlds {
-			after += w.store.Swaps()
-		}
-		require.InDelta(t, 1000, after-before, 50, "300 calls a second are 100 renewals")
-		wg.Wait()
-		text, _, err := book.Read(t.Context(), "rate/cn-hangzhou")
-		require.NoError(t, err)
-		require.JSONEq(t, "{}", string(text), "they have left")
-	})
-}
-
-func TestThrottlingSendsTheFleetToItsFloor(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		book := new(rekey.MemoryNotebook)
-		w := newWorldOver(t, func(old, new kmsmigrate.Key) (kmsmigrate.Key, kmsmigrate.Key) {
-			return old, keytest.FailFirst(new, 1, kmsmigrate.ErrThrottled)
-		})
-		w.fill(t, 600)
-		mine := &rekey.Fleet{Notebook: book, Name: "x", PerSecond: 300, Every: time.Second}
-		var shares []float64
-		_, err := rekey.Sweep(t.Context(), w.client, w.store, rekey.Options{Fleet: mine, Progress: func(rekey.Progress) { shares = append(shares, mine.Share()) }})
-		require.NoError(t, err)
-		require.InDelta(t, 30, slices.Min(shares), 1)
-		require.InDelta(t, 300, slices.Max(shares), 1, "and it comes back")
-	})
 }
 
 func TestSharedSweepsRefuseWhatCannotWork(t *testing.T) {

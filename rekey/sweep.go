@@ -102,6 +102,7 @@ func Sweep(ctx context.Context, codec Codec, store Store, o Options) (Report, er
 		return s.report.snapshot(s.after()), err
 	}
 	s.count()
+	defer s.o.Fleet.join(s.ctx)()
 
 	var reporter sync.WaitGroup
 	for range s.o.Workers {
@@ -111,7 +112,6 @@ func Sweep(ctx context.Context, codec Codec, store Store, o Options) (Report, er
 	measuring, stopMeasuring := context.WithCancel(s.ctx)
 	defer stopMeasuring()
 	reporter.Go(func() { s.pace.measure(measuring, s.o.LoadEvery) })
-	reporter.Go(func() { s.o.Fleet.keep(measuring) })
 	reporter.Go(func() { s.tell(finished) })
 
 	complete, returned := false, false
