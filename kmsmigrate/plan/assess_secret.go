@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 )
 
 func (a *assessor) secret(p *placeIndex, s *Secret) {
@@ -19,10 +20,19 @@ func (a *assessor) secret(p *placeIndex, s *Secret) {
 	if moves(v.Path) {
 		a.secretMoves(p, s, &v)
 	}
-	if key := p.verdicts[s.EncryptionKeyID]; v.Path == PathNone && key != nil && moves(key.Path) && key.Path != PathTool {
+	if key := p.keyOf(s); v.Path == PathNone && key != nil && moves(key.Path) && key.Path != PathTool {
 		key.add("key.holds-secret", s.Name)
 	}
 	a.out.Resources = append(a.out.Resources, v)
+}
+
+// keyOf returns the verdict on the key that encrypts a secret, which is named by id, by alias or by ARN; nil where the place has no such key.
+func (p *placeIndex) keyOf(s *Secret) *Verdict {
+	name := s.EncryptionKeyID
+	if own, ok := strings.CutPrefix(name, "acs:kms:"+p.place.Region+":"+p.place.Account+":"); ok {
+		name = strings.TrimPrefix(own, "key/")
+	}
+	return p.verdicts[name]
 }
 
 func (a *assessor) secretPath(p *placeIndex, s *Secret, v *Verdict) (Path, string) {
@@ -33,7 +43,7 @@ func (a *assessor) secretPath(p *placeIndex, s *Secret, v *Verdict) (Path, strin
 	if !secretRotation[s.Rotation] {
 		a.badWord(where, "rotation", s.Rotation)
 	}
-	key := p.verdicts[s.EncryptionKeyID]
+	key := p.keyOf(s)
 	switch {
 	case len(a.unknown) > before:
 		return PathNone, "secret.unknown-type"
@@ -91,7 +101,7 @@ func (a *assessor) secretMoves(p *placeIndex, s *Secret, v *Verdict) {
 
 // secretKey files what the key that encrypts the secret says.
 func (a *assessor) secretKey(p *placeIndex, s *Secret, v *Verdict) {
-	key := p.verdicts[s.EncryptionKeyID]
+	key := p.keyOf(s)
 	system := s.EncryptionKeyID == "" || key != nil && key.Product != ""
 	switch {
 	case system:

@@ -86,6 +86,18 @@ func TestASecretUnderAKeyThatIsNowhereIsBlockedAndStillPlanned(t *testing.T) {
 	}
 }
 
+func TestASecretsKeyIsFoundByEachOfItsNames(t *testing.T) {
+	t.Parallel()
+	k := aKey(alias("alias/app"))
+	for name, rule := range map[string]string{
+		k.ID: "secret.key-first", "alias/app": "secret.key-first", "acs:kms:cn-hangzhou:" + account + ":key/" + k.ID: "secret.key-first", "acs:kms:cn-hangzhou:" + account + ":alias/app": "secret.key-first",
+		"acs:kms:cn-hangzhou:2222222222222222:key/" + k.ID: "secret.key-missing", "acs:kms:cn-shanghai:" + account + ":key/" + k.ID: "secret.key-missing",
+	} {
+		a, _ := planned(t, estate(place("cn-hangzhou", keys(k), aSecret(under(name)))), moveTo("cn-hangzhou", "cn-hangzhou", plan.Software))
+		require.Contains(t, names(a.Resources[1].Findings()), rule, name)
+	}
+}
+
 func has(findings []plan.Finding, rule string) bool {
 	for _, f := range findings {
 		if f.Rule == rule {
