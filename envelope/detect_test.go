@@ -14,7 +14,7 @@ func allLayouts() []envelope.Layout {
 	return []envelope.Layout{
 		envelope.ThreeLine{}, envelope.JSON{}, envelope.Columns{}, envelope.Blob{}, envelope.Blob{Raw: true},
 		envelope.Blob{Advance: true}, envelope.Blob{Advance: true, Raw: true}, envelope.FourField{}, envelope.Asymmetric{},
-		envelope.Tink{}, envelope.BlobInfo{}, envelope.EncryptionSDK{}, envelope.OSS{},
+		envelope.Tink{}, envelope.BlobInfo{}, envelope.EncryptionSDK{}, envelope.EncryptionSDK{Stream: true}, envelope.OSS{},
 	}
 }
 

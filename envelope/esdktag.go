@@ -26,87 +26,98 @@ var esdkAlgorithms = map[int]esdkAlgorithm{
 	11: {SM4, 16, 16, 0, "cbc-pkcs5"}, 12: {SM4, 16, 16, 0, "ctr"},
 }
 
-// esdkForm is how a release of the SDK encoded what the header's tag covers: with the message's version or without, and the
-// context with its number of entries once more or without. The tag tells which it was.
-type esdkForm struct{ version, count bool }
+// esdkForm is how releases of the SDK encode what the header's tag and the payload cover. The tag tells which it was.
+type esdkForm struct {
+	// version says that the header's tag covers the version of the message.
+	version bool
+	// count says that the number of entries stands before an encryption context of none, too.
+	count bool
+	// utf16 says that names of the context are in the order of Java's strings, not of their UTF-8.
+	utf16 bool
+}
 
-var esdkForms = []esdkForm{{true, true}, {true, false}, {false, true}, {false, false}}
+// The releases for Java from 1.0.7 on and all for Python, then those for Java before.
+var esdkForms = []esdkForm{{version: true}, {count: true, utf16: true}}
 
 // headerTag is the tag of an empty GCM payload under the data key.
 func (a esdkAlgorithm) headerTag(key []byte, h esdkHeader, form esdkForm) ([]byte, error) {
-	aead, err := a.cipher.newGCM(key)
+	block, err := a.cipher.newBlock(key)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCMWithNonceSize(block, len(h.iv))
 	if err != nil {
 		return nil, err
 	}
 	var b []byte
 	if form.version {
-		b = binary.BigEndian.AppendUint32(b, uint32(h.Version))
+		b = binary.BigEndian.AppendUint32(b, uint32(h.version))
 	}
-	b = binary.BigEndian.AppendUint32(b, uint32(h.Algorithm))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(h.Context)))
-	b = append(b, h.contextBytes(form.count)...)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(h.Keys)))
-	// A TreeSet ordered by ARN: of several keys with one ARN it holds the first.
-	keys := slices.Clone(h.Keys)
-	slices.SortStableFunc(keys, func(x, y esdkPair) int { return bytes.Compare(x.Name, y.Name) })
-	keys = slices.CompactFunc(keys, func(x, y esdkPair) bool { return bytes.Equal(x.Name, y.Name) })
-	for _, k := range keys {
-		text := base64.StdEncoding.AppendEncode(nil, k.Value)
-		b = binary.BigEndian.AppendUint32(b, uint32(len(k.Name)))
-		b = append(b, k.Name...)
-		b = binary.BigEndian.AppendUint32(b, uint32(len(text)))
-		b = append(b, text...)
+	b = binary.BigEndian.AppendUint32(b, uint32(h.algorithm))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(h.context)))
+	b = append(b, h.contextBytes(form)...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(h.keys)))
+	for _, k := range slices.CompactFunc(h.sortedKeys(), func(x, y esdkPair) bool { return bytes.Equal(x.name, y.name) }) {
+		b = k.appendText(b)
 	}
-	return aead.Seal(nil, h.IV, nil, b), nil
+	return aead.Seal(nil, h.iv, nil, b), nil
 }
 
-// contextBytes is the SDK's encoding of the context: names in the order of Java's strings, which is that of UTF-16.
-func (h esdkHeader) contextBytes(count bool) []byte {
-	pairs := slices.Clone(h.Context)
-	slices.SortFunc(pairs, func(x, y esdkPair) int {
-		return slices.CompareFunc(utf16.Encode([]rune(string(x.Name))), utf16.Encode([]rune(string(y.Name))), cmp.Compare[uint16])
-	})
-	var b []byte
-	if count {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(pairs)))
+// sortedKeys returns the wrapped data keys as the SDK's TreeSet has them, ordered by ARN.
+func (h esdkHeader) sortedKeys() []esdkPair {
+	keys := slices.Clone(h.keys)
+	slices.SortStableFunc(keys, func(x, y esdkPair) int { return bytes.Compare(x.name, y.name) })
+	return keys
+}
+
+// appendText appends the ARN and the base64 text of a wrapped data key, each after its length.
+func (p esdkPair) appendText(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(p.name)))
+	dst = append(dst, p.name...)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(base64.StdEncoding.EncodedLen(len(p.value))))
+	return base64.StdEncoding.AppendEncode(dst, p.value)
+}
+
+// contextBytes is the SDK's encoding of the context.
+func (h esdkHeader) contextBytes(form esdkForm) []byte {
+	if len(h.context) == 0 && !form.count {
+		return nil
 	}
+	pairs := slices.Clone(h.context)
+	slices.SortFunc(pairs, func(x, y esdkPair) int {
+		if form.utf16 {
+			return slices.CompareFunc(utf16.Encode([]rune(string(x.name))), utf16.Encode([]rune(string(y.name))), cmp.Compare[uint16])
+		}
+		return bytes.Compare(x.name, y.name)
+	})
+	b := binary.BigEndian.AppendUint32(nil, uint32(len(pairs)))
 	for _, p := range pairs {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(p.Name)))
-		b = append(b, p.Name...)
-		b = binary.BigEndian.AppendUint32(b, uint32(len(p.Value)))
-		b = append(b, p.Value...)
+		b = binary.BigEndian.AppendUint32(b, uint32(len(p.name)))
+		b = append(b, p.name...)
+		b = binary.BigEndian.AppendUint32(b, uint32(len(p.value)))
+		b = append(b, p.value...)
 	}
 	return b
 }
 
-// boundContexts returns what a payload may be bound to, the header's form first.
-func (h esdkHeader) boundContexts(form esdkForm) [][]byte {
-	return [][]byte{h.contextBytes(form.count), h.contextBytes(!form.count)}
-}
-
-// open opens a body under a data key that the header's tag has proved.
-func (a esdkAlgorithm) open(key []byte, body esdkBody, bounds [][]byte) ([]byte, bool) {
+// open opens a payload under a data key that the header's tag has proved.
+func (a esdkAlgorithm) open(key, iv, sealed, bound []byte) ([]byte, bool) {
 	if a.mode == "gcm" {
-		for _, bound := range bounds {
-			if plaintext, ok := a.cipher.openUnder(key, body.IV, slices.Concat(body.Ciphertext, body.Tag), bound); ok {
-				return plaintext, true
-			}
-		}
-		return nil, false
+		return a.cipher.openUnder(key, iv, sealed, bound)
 	}
 	block, err := a.cipher.newBlock(key)
 	if err != nil {
 		return nil, false
 	}
-	plaintext := make([]byte, len(body.Ciphertext))
+	plaintext := make([]byte, len(sealed))
 	if a.mode == "ctr" {
-		cipher.NewCTR(block, body.IV).XORKeyStream(plaintext, body.Ciphertext)
+		cipher.NewCTR(block, iv).XORKeyStream(plaintext, sealed)
 		return plaintext, true
 	}
 	if len(plaintext)%block.BlockSize() != 0 {
 		return nil, false
 	}
-	cipher.NewCBCDecrypter(block, body.IV).CryptBlocks(plaintext, body.Ciphertext)
+	cipher.NewCBCDecrypter(block, iv).CryptBlocks(plaintext, sealed)
 	if a.mode == "cbc" {
 		return plaintext, true
 	}

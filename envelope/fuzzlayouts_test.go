@@ -73,15 +73,24 @@ func fuzzLayout(f *testing.F, l envelope.Layout) {
 	})
 }
 
-func FuzzJSON(f *testing.F)            { fuzzLayout(f, envelope.JSON{}) }
-func FuzzColumns(f *testing.F)         { fuzzLayout(f, envelope.Columns{}) }
-func FuzzBlob(f *testing.F)            { fuzzLayout(f, envelope.Blob{}) }
-func FuzzBlobRaw(f *testing.F)         { fuzzLayout(f, envelope.Blob{Raw: true}) }
-func FuzzAdvance(f *testing.F)         { fuzzLayout(f, envelope.Blob{Advance: true, Raw: true}) }
-func FuzzFourField(f *testing.F)       { fuzzLayout(f, envelope.FourField{}) }
-func FuzzAsymmetric(f *testing.F)      { fuzzLayout(f, envelope.Asymmetric{Raw: true}) }
-func FuzzTink(f *testing.F)            { fuzzLayout(f, envelope.Tink{}) }
-func FuzzBlobInfo(f *testing.F)        { fuzzLayout(f, envelope.BlobInfo{}) }
-func FuzzEncryptionSDK(f *testing.F)   { fuzzLayout(f, envelope.EncryptionSDK{}) }
-func FuzzOSS(f *testing.F)             { fuzzLayout(f, envelope.OSS{}) }
-func FuzzThreeLineLayout(f *testing.F) { fuzzLayout(f, envelope.ThreeLine{}) }
+func FuzzJSON(f *testing.F)                { fuzzLayout(f, envelope.JSON{}) }
+func FuzzColumns(f *testing.F)             { fuzzLayout(f, envelope.Columns{}) }
+func FuzzBlob(f *testing.F)                { fuzzLayout(f, envelope.Blob{}) }
+func FuzzBlobRaw(f *testing.F)             { fuzzLayout(f, envelope.Blob{Raw: true}) }
+func FuzzAdvance(f *testing.F)             { fuzzLayout(f, envelope.Blob{Advance: true, Raw: true}) }
+func FuzzFourField(f *testing.F)           { fuzzLayout(f, envelope.FourField{}) }
+func FuzzAsymmetric(f *testing.F)          { fuzzLayout(f, envelope.Asymmetric{Raw: true}) }
+func FuzzTink(f *testing.F)                { fuzzLayout(f, envelope.Tink{}) }
+func FuzzBlobInfo(f *testing.F)            { fuzzLayout(f, envelope.BlobInfo{}) }
+func FuzzEncryptionSDK(f *testing.F)       { fuzzLayout(f, envelope.EncryptionSDK{}) }
+func FuzzEncryptionSDKStream(f *testing.F) { fuzzLayout(f, envelope.EncryptionSDK{Stream: true}) }
+func FuzzOSS(f *testing.F)                 { fuzzLayout(f, envelope.OSS{}) }
+func FuzzThreeLineLayout(f *testing.F)     { fuzzLayout(f, envelope.ThreeLine{}) }
+
+func FuzzTinkText(f *testing.F) { fuzzLayout(f, envelope.Tink{Text: true, ValueText: true}) }
+func FuzzColumnsRaw(f *testing.F) {
+	fuzzLayout(f, envelope.Columns{DataKeyRaw: true, NonceRaw: true, PayloadRaw: true})
+}
+func FuzzAdvanceText(f *testing.F) { fuzzLayout(f, envelope.Blob{Advance: true}) }
+func FuzzJSONTag(f *testing.F)     { fuzzLayout(f, envelope.JSON{Tag: "tag"}) }
+func FuzzTJFoc(f *testing.F)       { fuzzLayout(f, envelope.ThreeLine{Cipher: envelope.SM4OrTJFoc}) }

@@ -59,6 +59,7 @@ func TestEveryLayoutKeepsTheRules(t *testing.T) {
 		{envelope.BlobInfo{}, envelopetest.Config{Unbound: keyID}},
 		{envelope.BlobInfo{Bound: bound}, envelopetest.Config{Contexts: table(), Unbound: keyID}},
 		{envelope.EncryptionSDK{}, envelopetest.Config{Contexts: table()}},
+		{envelope.EncryptionSDK{Stream: true}, envelopetest.Config{Contexts: table()}},
 		{envelope.OSS{}, envelopetest.Config{Unauthenticated: true}},
 		{envelope.OSS{MatDesc: `{"key":"new"}`}, envelopetest.Config{Unauthenticated: true}},
 	} {
