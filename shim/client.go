@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk"
@@ -16,19 +17,23 @@ import (
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/kms"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
+	"github.com/keyhaul/keyhaul/shim/internal/official"
 )
 
 //go:generate go run ./internal/generate
 
 // Client has every method of *kms.Client and of the transfer SDK's *KmsTransferClient, and routes the calls as a [Transport] does. Make it
 // with NewMigratingClient; an application that takes its client as an interface, or whose variable changes its type to *shim.Client,
-// needs no other change.
+// needs no other change. One in which shim/kms or shim/transfer/sdk takes the place of the SDK's import path has one under the SDK's names.
 //
 // Unlike the originals it is safe for concurrent use, does not write to the requests that it is given, and its asynchronous forms need
 // no EnableAsync, go where the plain forms go, and always answer.
 type Client struct {
-	router *router
-	tasks  chan struct{} // asynchronous calls at once
+	router    atomic.Pointer[router]
+	opening   sync.Mutex
+	configure func(domain string) (Config, error) // makes the router's config at the first call; nil where the router is there
+	closed    bool
+	tasks     chan struct{} // asynchronous calls at once
 
 	mu       sync.Mutex
 	official *kms.Client // for methods that say nothing about calls; never called with
@@ -44,37 +49,65 @@ func NewMigratingClient(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	official, err := officialClient(cfg)
-	if err != nil {
-		r.close()
-		return nil, err
-	}
-	return &Client{router: r, official: official, tasks: make(chan struct{}, asynchronous)}, nil
-}
-
-// oneAtATime guards the SDK's table of endpoints, a global that its constructors write.
-var oneAtATime sync.Mutex
-
-func officialClient(cfg Config) (*kms.Client, error) {
-	oneAtATime.Lock()
-	defer oneAtATime.Unlock()
 	at := cfg.Old
 	if at.Region == "" {
 		at = cfg.New
 	}
-	client, err := kms.NewClientWithOptions(at.Region, sdk.NewConfig().WithScheme("HTTPS"), credential(at))
+	made, err := official.New(at.Region, sdk.NewConfig().WithScheme("HTTPS"), credential(at))
 	if err != nil {
-		return nil, invalid("the official client refuses the access key")
+		r.close()
+		return nil, invalid("%w", err)
 	}
-	client.Domain = at.Endpoint
-	return client, nil
+	made.Domain = at.Endpoint
+	c := &Client{official: made, tasks: make(chan struct{}, asynchronous)}
+	c.router.Store(r)
+	return c, nil
+}
+
+// NewDeferredClient makes a Client that asks for its config at the first call: applications set an endpoint, a CA and more after the SDKs'
+// constructors. It is what packages shim/kms and shim/transfer/sdk are made of. made is the official client whose settings it has;
+// domain is what the first request names as its endpoint, or empty. A config that is refused is the error of that call, and is asked for again by the next.
+func NewDeferredClient(made *kms.Client, configure func(domain string) (Config, error)) *Client {
+	return &Client{official: made, configure: configure, tasks: make(chan struct{}, asynchronous)}
+}
+
+// open returns the router, which the first call of a deferred client makes.
+func (c *Client) open(domain string) (*router, error) {
+	if r := c.router.Load(); r != nil {
+		return r, nil
+	}
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	if r := c.router.Load(); r != nil {
+		return r, nil
+	}
+	if c.configure == nil || c.closed {
+		return nil, sdkerrors.NewClientError("SDK.InvalidParam", "The client is closed, or no constructor made it.", nil)
+	}
+	cfg, err := c.configure(domain)
+	if err != nil {
+		return nil, sdkerrors.NewClientError("SDK.InvalidParam", err.Error(), err)
+	}
+	r, err := newRouter(cfg)
+	if err != nil {
+		return nil, sdkerrors.NewClientError("SDK.InvalidParam", err.Error(), err)
+	}
+	c.router.Store(r)
+	return r, nil
 }
 
 func credential(at alikms.GatewayConfig) auth.Credential {
-	if at.SecurityToken != "" {
+	switch {
+	case at.Credential != nil:
+		if _, other := at.Credential.(alikms.V2Credential); other {
+			return credentials.NewAccessKeyCredential("", "") // the SDK takes none of that package, and nothing is signed with it
+		}
+		return at.Credential
+	case at.SecurityToken != "":
 		return credentials.NewStsTokenCredential(at.AccessKeyID, at.AccessKeySecret, at.SecurityToken)
+	default:
+		return credentials.NewAccessKeyCredential(at.AccessKeyID, at.AccessKeySecret)
 	}
-	return credentials.NewAccessKeyCredential(at.AccessKeyID, at.AccessKeySecret)
 }
 
 // do carries out an operation of the SDK. Errors are those of the SDK: *errors.ServerError, or a ClientError for a request that is none.
@@ -109,7 +142,11 @@ func (c *Client) send(action string, p params, request requests.AcsRequest, resp
 	if strings.EqualFold(request.GetAcceptFormat(), "XML") {
 		format = "XML"
 	}
-	a := c.router.do(ctx, action, p)
+	r, err := c.open(request.GetDomain())
+	if err != nil {
+		return err
+	}
+	a := r.do(ctx, action, p)
 	if !a.ok() {
 		format = "JSON"
 	}
@@ -207,25 +244,46 @@ func (c *Client) GetReadTimeout() time.Duration {
 	return c.read
 }
 
-// SetVerify keeps the PEM text of a CA. The transfer SDK trusts its instance by it; here CAPEM in Config says whom each side trusts, and this
-// has no effect.
+// SetVerify keeps the PEM text of a CA. The transfer SDK trusts its instance by it, and so does a client of shim/transfer/sdk until its first
+// call; for one of NewMigratingClient, CAPEM in Config says whom each side trusts.
 func (c *Client) SetVerify(v string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.verify = v
 }
 
-// Stats returns what was counted since the Client was made.
-func (c *Client) Stats() Stats { return c.router.stats.stats() }
+// GetVerify returns what SetVerify was given.
+func (c *Client) GetVerify() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.verify
+}
+
+// Stats returns what was counted since the first call.
+func (c *Client) Stats() Stats {
+	if r := c.router.Load(); r != nil {
+		return r.stats.stats()
+	}
+	return Stats{}
+}
 
 // SwitchSecret is that of [Transport].
 func (c *Client) SwitchSecret(ctx context.Context, name string) error {
-	return c.router.switchSecret(ctx, name)
+	r, err := c.open("")
+	if err != nil {
+		return err
+	}
+	return r.switchSecret(ctx, name)
 }
 
 // Close ends calls and renewals that are under way and returns when no connection is left. Calls that come after it are answered with
 // ServiceUnavailableTemporary. The error is always nil.
 func (c *Client) Close() error {
-	c.router.close()
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	c.closed = true
+	if r := c.router.Load(); r != nil {
+		r.close()
+	}
 	return nil
 }

@@ -22,6 +22,10 @@ type Config struct {
 	// OldControl and NewControl are where control operations of a side go. Nil: Old and New. The face of an instance refuses
 	// them, so for keys of an instance this is the shared gateway of the region.
 	OldControl, NewControl *alikms.GatewayConfig
+	// OldInstance and NewInstance are KMS instances that a side asks with a ClientKey, over the protobuf API: the ten operations that the
+	// transfer SDK gives to an instance go there, all others to Old and New, which are then shared gateways. Form says
+	// how ciphertext is made; the transfer SDK's is alikms.FormMigrationHeader. Nil: there is none.
+	OldInstance, NewInstance *alikms.InstanceConfig
 	// Keys says which new key takes the place of each old one. A key that it does not name is refused once the new side is
 	// written, unless there is a Default.
 	Keys kmsmigrate.KeyMap
@@ -29,11 +33,16 @@ type Config struct {
 	// they name the version, and asymmetric keys have no primary one.
 	KeyVersions map[string]string
 	// Signing says which side signs; it goes through the same phases, in an order of its own. Publish the new public key to every verifier,
-	// then let it write new. Nil: the old side signs.
+	// then let it write new: a new key whose public key is not in Published does not sign for an old one. Nil: the old side signs.
 	Signing kmsmigrate.PhaseSource
 	// Retained holds public keys of the old side. Signatures of a key that is in it are verified here, without a call, and
 	// GetPublicKey answers from it. Nil: nothing is retained.
 	Retained verify.Store
+	// Published holds the public keys that every verifier has by now. AsymmetricSign moves to a new key only once that one's
+	// public key is in it, under the new key's id and version, and verifies what the new key signs; until then the old key signs, and
+	// Stats.SigningHeld counts. In phase NewOnly of Signing it is an error instead. Nil: Retained. One of them is needed where
+	// Signing can move, but for a constant NewOnly. A call that names a new key itself is not held.
+	Published verify.Store
 	// Secrets says which secrets are read from the new side already. Nil: none, until the phase is NewOnly.
 	Secrets *Secrets
 	// Others is the side for operations that name neither a key, nor an alias, nor a secret: CreateKey, ListKeys. Zero: the old
@@ -55,6 +64,7 @@ type router struct {
 	keys           kmsmigrate.KeyMap
 	keyVersions    map[string]string
 	retained       verify.Store
+	published      verify.Store
 	secrets        *Secrets
 	others         kmsmigrate.Side
 	oldIDs         bool
@@ -66,13 +76,18 @@ type router struct {
 // side is one end of the migration.
 type side struct {
 	data, control endpoint
-	instance      bool // an instance's face: no ReEncrypt
+	gateway       endpoint // beside an instance that is asked with a ClientKey; else nil
+	instance      bool     // no ReEncrypt
+	unversioned   bool     // asymmetric operations need no version: the instance API has none
 }
 
 func newRouter(cfg Config) (*router, error) {
 	r := &router{
 		phase: cfg.Phase, signing: cfg.Signing, keys: cfg.Keys, keyVersions: maps.Clone(cfg.KeyVersions), retained: cfg.Retained, secrets: cfg.Secrets,
-		others: cfg.Others, oldIDs: cfg.AnswerOldIDs,
+		others: cfg.Others, oldIDs: cfg.AnswerOldIDs, published: cfg.Published,
+	}
+	if r.published == nil {
+		r.published = cfg.Retained
 	}
 	if r.phase == nil {
 		r.phase = kmsmigrate.OldOnly
@@ -82,6 +97,9 @@ func newRouter(cfg Config) (*router, error) {
 	}
 	if !r.phase.Current().Valid() || !r.signing.Current().Valid() {
 		return nil, fmt.Errorf("shim: Phase and Signing must be one of the five phases: %w", kmsmigrate.ErrPhase)
+	}
+	if err := canSign(r.signing, r.published); err != nil {
+		return nil, err
 	}
 	constant, fixed := r.phase.(kmsmigrate.Phase)
 	if cfg.Old.Region == "" && (!fixed || constant != kmsmigrate.NewOnly) {
@@ -99,10 +117,10 @@ func newRouter(cfg Config) (*router, error) {
 		return nil, invalid("Others is neither side")
 	}
 	var err error
-	if r.sides[kmsmigrate.SideOld], err = newSide(kmsmigrate.SideOld, cfg.Old, cfg.OldControl); err != nil {
+	if r.sides[kmsmigrate.SideOld], err = newSide(kmsmigrate.SideOld, cfg.Old, cfg.OldControl, cfg.OldInstance); err != nil {
 		return nil, err
 	}
-	if r.sides[kmsmigrate.SideNew], err = newSide(kmsmigrate.SideNew, cfg.New, cfg.NewControl); err != nil {
+	if r.sides[kmsmigrate.SideNew], err = newSide(kmsmigrate.SideNew, cfg.New, cfg.NewControl, cfg.NewInstance); err != nil {
 		if old := r.sides[kmsmigrate.SideOld]; old != nil {
 			old.close()
 		}
@@ -131,7 +149,7 @@ func checkKeys(m kmsmigrate.KeyMap) error {
 	return nil
 }
 
-func newSide(which kmsmigrate.Side, data alikms.GatewayConfig, control *alikms.GatewayConfig) (*side, error) {
+func newSide(which kmsmigrate.Side, data alikms.GatewayConfig, control *alikms.GatewayConfig, instance *alikms.InstanceConfig) (*side, error) {
 	if data.Region == "" {
 		return nil, nil
 	}
@@ -148,13 +166,24 @@ func newSide(which kmsmigrate.Side, data alikms.GatewayConfig, control *alikms.G
 		}
 		s.control = apart
 	}
+	if instance != nil {
+		asked, err := newDedicated(which, *instance, at)
+		if err != nil {
+			s.close()
+			return nil, err
+		}
+		s.data, s.gateway, s.instance, s.unversioned = asked, at, true, true
+	}
 	return s, nil
 }
 
-// close closes both endpoints of the side, which may be one.
+// close closes the endpoints of the side, of which some may be one.
 func (s *side) close() {
 	s.data.close()
 	s.control.close()
+	if s.gateway != nil {
+		s.gateway.close()
+	}
 }
 
 // close returns when no renewal, no call and no connection is left.

@@ -13,6 +13,7 @@ import (
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
+	"github.com/keyhaul/keyhaul/kmsmigrate/verify"
 	"github.com/keyhaul/keyhaul/shim"
 )
 
@@ -134,7 +135,7 @@ func TestBadInputIsExplained(t *testing.T) {
 		"an asymmetric key without a version on the new side": {"AsymmetricSign", map[string]string{"KeyId": "alias/app", "KeyVersionId": "v", "Algorithm": "ECDSA_SHA_256", "Digest": "x"}, 404, "Forbidden.KeyVersionNotFound", "KeyVersions"},
 	} {
 		config := w.config
-		config.Phase, config.Signing = kmsmigrate.WriteNew, kmsmigrate.WriteNew
+		config.Phase, config.Signing, config.Published = kmsmigrate.WriteNew, kmsmigrate.WriteNew, new(verify.Memory)
 		transport, err := shim.NewTransport(config)
 		require.NoError(t, err)
 		for _, format := range []string{"JSON", "XML"} {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
+	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
 )
 
 // known is what is known of whose keys and key versions are whose: from the config, and from answers that succeeded, never from one that
@@ -26,7 +27,7 @@ const mostKnown = 4096
 
 func newKnown(cfg Config) *known {
 	k := &known{versions: map[string]kmsmigrate.Side{}, primary: map[string]string{}, former: map[string]string{}}
-	k.samePlace = cfg.Old.Region == cfg.New.Region && cfg.Old.Instance == cfg.New.Instance
+	k.samePlace = cfg.Old.Region == cfg.New.Region && cfg.Old.Instance == cfg.New.Instance && sameInstance(cfg.OldInstance, cfg.NewInstance)
 	for s := range k.keys {
 		k.keys[s] = map[string]bool{}
 	}
@@ -64,6 +65,14 @@ func newKnown(cfg Config) *known {
 		}
 	}
 	return k
+}
+
+// sameInstance reports whether both sides are one instance, or none.
+func sameInstance(a, b *alikms.InstanceConfig) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Endpoint == b.Endpoint
 }
 
 func isAlias(name string) bool { return strings.HasPrefix(name, "alias/") }

@@ -30,7 +30,7 @@ func (r *router) do(ctx context.Context, action string, p params) *answer {
 	case "AsymmetricDecrypt":
 		return r.asymmetricDecrypt(ctx, phase, p)
 	case "AsymmetricSign":
-		return r.write(ctx, r.signing.Current().Writes(), action, p)
+		return r.sign(ctx, p)
 	case "AsymmetricVerify":
 		return r.verify(ctx, p)
 	case "GetPublicKey":
@@ -109,6 +109,9 @@ func (r *router) write(ctx context.Context, want kmsmigrate.Side, action string,
 // withVersion names the version of a new asymmetric key.
 func (r *router) withVersion(p params, id string) (params, *answer) {
 	version := r.keyVersions[id]
+	if version == "" && r.sides[kmsmigrate.SideNew] != nil && r.sides[kmsmigrate.SideNew].unversioned {
+		return p.with("KeyVersionId", ""), nil
+	}
 	if version == "" {
 		return nil, failed(http.StatusNotFound, "Forbidden.KeyVersionNotFound", fmt.Sprintf("The shim's KeyVersions names no version of the new key %s: asymmetric operations need one.", clip(id)))
 	}
@@ -160,7 +163,7 @@ func (r *router) opened(ctx context.Context, phase kmsmigrate.Phase, action stri
 	}
 	version := blobVersion(p["CiphertextBlob"])
 	if version == "" {
-		return failed(http.StatusBadRequest, "InvalidParameter", `The specified parameter "CiphertextBlob" is not valid: it is the CiphertextBlob string of an answer, base64 of 64 bytes or more that begin with a key version id.`), kmsmigrate.SideUnknown
+		return notABlob(), kmsmigrate.SideUnknown
 	}
 	r.resolve(ctx)
 	owner := r.known.ofVersion(version)

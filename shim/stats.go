@@ -14,12 +14,13 @@ type Stats struct {
 	Renewed       int64 // new ciphertext handed to OnStale
 	RenewFailed   int64 // ciphertext of which none could be made
 	RenewDropped  int64 // ciphertext that came while all renewals were busy
+	SigningHeld   int64 // signatures of an old key because the new one's public key is not published, or does not verify
 	AnsweredOldID int64 // answers of the new side that carry an old key's ids, by AnswerOldIDs
 }
 
 type counters struct {
-	calls                                          [3]atomic.Int64
-	local, stale, renewed, failed, dropped, oldIDs atomic.Int64
+	calls                                                [3]atomic.Int64
+	local, stale, renewed, failed, dropped, oldIDs, held atomic.Int64
 }
 
 func (c *counters) count(s kmsmigrate.Side) { c.calls[s].Add(1) }
@@ -27,6 +28,6 @@ func (c *counters) count(s kmsmigrate.Side) { c.calls[s].Add(1) }
 func (c *counters) stats() Stats {
 	return Stats{
 		Old: c.calls[kmsmigrate.SideOld].Load(), New: c.calls[kmsmigrate.SideNew].Load(), Local: c.local.Load(), Stale: c.stale.Load(),
-		Renewed: c.renewed.Load(), RenewFailed: c.failed.Load(), RenewDropped: c.dropped.Load(), AnsweredOldID: c.oldIDs.Load(),
+		SigningHeld: c.held.Load(), Renewed: c.renewed.Load(), RenewFailed: c.failed.Load(), RenewDropped: c.dropped.Load(), AnsweredOldID: c.oldIDs.Load(),
 	}
 }
