@@ -32,11 +32,13 @@ var arrows = map[string][]string{
 	"rekey/rekeytest":       {"kmsmigrate", "rekey"},
 	"rekey/rekeysql":        {"kmsmigrate", "rekey"},
 	"rekey/rekeyfile":       {"kmsmigrate", "rekey"},
+	"rekey/rekeydump":       {"kmsmigrate", "rekey", "rekey/rekeysql"},
 	"shim":                  {"kmsmigrate", "kmsmigrate/alikms", "kmsmigrate/verify"},
+	"shim/gcs/client":       {"shim"},
 }
 
 // sdkUsers are the packages that may import Alibaba's SDKs; programs under examples and internal may as well.
-var sdkUsers = []string{"kmsmigrate/alikms", "kmsmigrate/kmstest", "shim"}
+var sdkUsers = []string{"kmsmigrate/alikms", "kmsmigrate/kmstest", "shim", "shim/gcs/client"}
 
 // stdOnly are the packages whose users should get nothing of ours but kmsmigrate and what that needs.
 var stdOnly = []string{"kmsmigrate/keytest", "kmsmigrate/resource"}

@@ -8,6 +8,9 @@
 // A [Client] takes the place of the official clients altogether: it has every method of *kms.Client and of the transfer SDK's
 // *KmsTransferClient, and is safe for concurrent use, which they are not. NewMigratingClient makes one.
 //
+// An [Instance] takes the place of the instance SDK's client, for applications that call a KMS instance with a ClientKey: NewMigratingInstance
+// makes one, and package gcs/client has it under the original's names. Its documentation says what goes where.
+//
 // A [Handler] does the same for applications in other languages: they point their SDK at a socket or a loopback address where it listens.
 //
 // # Where calls go

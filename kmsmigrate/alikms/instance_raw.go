@@ -51,11 +51,12 @@ func (i *Instance) Raw(ctx context.Context, c InstanceCall) (header func(name st
 	return header, nil
 }
 
-// bytesOf returns every field of bytes of a request: plaintext, ciphertext, what it is bound to, messages.
+// bytesOf returns every field of bytes of a request: plaintext, ciphertext, what it is bound to, messages. One or two bytes are in every error
+// code, and looking for them would leave none.
 func bytesOf(m proto.Message) secrets {
 	var values secrets
 	m.ProtoReflect().Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		if field.Kind() == protoreflect.BytesKind {
+		if field.Kind() == protoreflect.BytesKind && len(value.Bytes()) > 2 {
 			values = append(values, string(value.Bytes()))
 		}
 		return true
