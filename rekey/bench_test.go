@@ -1,7 +1,6 @@
 package rekey_test
 
 import (
-	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,29 +39,4 @@ func BenchmarkLazyRead(b *testing.B) {
 			}
 		}
 	})
-}
-
-// TestMemoryOfASweepDoesNotGrowWithItsRecords sweeps ten times as many records with the same heap.
-func TestMemoryOfASweepDoesNotGrowWithItsRecords(t *testing.T) {
-	peak := func(records int) uint64 {
-		var most uint64
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		before := m.HeapAlloc
-		n := 0
-		codec := &groupCodec{renewed: map[byte]bool{'A': true}, active: map[byte]int{}}
-		_, err := rekey.Sweep(t.Context(), codec, &endless{records: records, at: func() {
-			if n++; n%(records/20) == 0 {
-				runtime.GC()
-				runtime.ReadMemStats(&m)
-				most = max(most, m.HeapAlloc-min(before, m.HeapAlloc))
-			}
-		}}, rekey.Options{})
-		require.NoError(t, err)
-		return most
-	}
-	peak(2000) // whatever is allocated once
-	small, large := peak(10_000), peak(100_000)
-	require.Less(t, large, small+1<<20)
 }

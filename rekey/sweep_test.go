@@ -640,22 +640,3 @@ func TestSweepRefusesWhatCannotWork(t *testing.T) {
 	_, err = rekey.Sweep(ctx, w.client, w.store, rekey.Options{})
 	require.ErrorIs(t, err, context.Canceled)
 }
-
-// endless is a store that makes its records as they are read, and forgets them.
-type endless struct {
-	records int
-	at      func()
-}
-
-func (e *endless) Scan(context.Context, rekey.Range) iter.Seq2[rekey.Record, error] {
-	return func(yield func(rekey.Record, error) bool) {
-		for i := range e.records {
-			e.at()
-			if !yield(rekey.Record{ID: fmt.Sprintf("%09d", i), Value: append([]byte("Ao"), make([]byte, 500)...)}, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (e *endless) Swap(context.Context, string, []byte, []byte) error { return nil }
