@@ -3,9 +3,7 @@ package envelope
 import (
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -74,19 +72,4 @@ func TestVersion1IsFrozen(t *testing.T) {
 		require.NoError(t, err, v.Name)
 		require.Equal(t, v.Plaintext, hex.EncodeToString(plaintext))
 	}
-}
-
-// The reader in testdata shares no line of code with this package: it was written from FORMAT.md.
-func TestAReaderWithoutGoOpensVersion1(t *testing.T) {
-	t.Parallel()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		if os.Getenv("KEYHAUL_REQUIRE_NODE") != "" {
-			t.Fatal("KEYHAUL_REQUIRE_NODE is set and there is no node")
-		}
-		t.Skip("node is not installed")
-	}
-	out, err := exec.Command(node, filepath.Join("testdata", "open.mjs"), filepath.Join("testdata", "v1.json")).CombinedOutput()
-	require.NoError(t, err, string(out))
-	require.Equal(t, fmt.Sprintf("%d records opened\n", len(vectors(t))), string(out))
 }
