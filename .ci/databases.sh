@@ -24,6 +24,7 @@ install_missing() {
 	local packages=()
 	[ -n "$(maria_bin)" ] || packages+=(mariadb-server)
 	[ -n "$(pg_bin)" ] || packages+=(postgresql)
+	command -v sqlite3 >/dev/null || packages+=(sqlite3) # whose dumps are read
 	[ ${#packages[@]} -gt 0 ] || return 0
 	say "installing ${packages[*]}"
 	export DEBIAN_FRONTEND=noninteractive

@@ -41,7 +41,7 @@ func look(value []byte, depth int) (s Sighting, ok bool) {
 		return sighted(FormBlob, value[:kmsmigrate.VersionIDSize]), true
 	}
 	text := bytes.TrimSpace(value)
-	if id, isText := encoded(text); isText && bytes.IndexFunc(text, separates) < 0 {
+	if id, isText := encoded(text); isText && !slices.ContainsFunc(text, separates) {
 		return sighted(FormBase64, id), true
 	}
 	if len(text) > 0 && (text[0] == '{' || text[0] == '[') {
@@ -50,20 +50,27 @@ func look(value []byte, depth int) (s Sighting, ok bool) {
 			return inJSON(document, depth)
 		}
 	}
-	for len(text) > 0 {
-		field, rest := text, []byte(nil)
-		if at := bytes.IndexFunc(text, separates); at >= 0 {
-			field, rest = text[:at], text[at+1:]
+	for start, i := 0, 0; i <= len(text); i++ {
+		if i < len(text) && !separates(text[i]) {
+			continue
 		}
-		if id, isText := encoded(field); isText {
+		if id, isText := encoded(text[start:i]); isText {
 			return sighted(FormLine, id), true
 		}
-		text = rest
+		start = i + 1
 	}
 	return s, false
 }
 
-func separates(r rune) bool { return strings.ContainsRune("\r\n\t ,;:|$.\"'", r) }
+// separates tells what stands between fields of a row, all of it ASCII.
+func separates(c byte) bool {
+	switch c {
+	case '\r', '\n', '\t', ' ', ',', ';', ':', '|', '$', '.', '"', '\'':
+		return true
+	default:
+		return false
+	}
+}
 
 func sighted(form string, id []byte) Sighting {
 	head := make([]byte, kmsmigrate.BlobOverhead)
