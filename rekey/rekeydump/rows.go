@@ -1,9 +1,5 @@
 package rekeydump
 
-import (
-	"github.com/keyhaul/keyhaul/rekey/rekeysql"
-)
-
 // insert reads INSERT INTO … VALUES.
 func (d *dump) insert() error {
 	for {
