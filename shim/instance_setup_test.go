@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/alibabacloud-go/tea/tea"
 	gcsutil "github.com/aliyun/alibabacloud-dkms-gcs-go-sdk/openapi-util"
@@ -43,6 +44,7 @@ func newGCSWorld(tb testing.TB, oldSpec, newSpec kmstest.InstanceSpec) *gcsWorld
 		w.old.data.ID(): w.new.data.ID(), "alias/data": w.new.data.ID(), w.old.rsa.ID(): w.new.rsa.ID(), w.old.signs.ID(): w.new.signs.ID(),
 	}
 	w.config = shim.InstanceConfig{Old: w.old.instance.InstanceConfig(w.old.clientKey), New: w.new.instance.InstanceConfig(w.new.clientKey), Keys: kmsmigrate.KeyMap{Keys: keys}}
+	w.config.Old.Limits.Call, w.config.New.Limits.Call = time.Minute, time.Minute // a busy machine signs slowly
 	return w
 }
 
