@@ -38,6 +38,16 @@ type Config struct {
 	// bytes then is below 2⁻⁶⁵. A single longer record is still sealed, with a key of its own.
 	MaxBytes int64
 
+	// Generate has data keys made by the service, with its GenerateDataKey, where policy wants its random numbers: those of
+	// records, streams and the Table. Each side that the phase comes to write with must be a kmsmigrate.DataKeyGenerator. It
+	// costs the same one call, and what it makes is opened, shared and renewed like any other. It needs the own format or a
+	// Layout whose records need one value, the base64 text of a data key. What is not that text of so many bytes is no data key.
+	Generate bool
+	// Prove has the key that wrapped a fresh data key unwrap it before anything is sealed with it: one more call for each. A service that answers with a
+	// ciphertext which it does not open later would otherwise cost every record of the data key, and a cached one seals many.
+	// Data keys of the Table, which seal a day's records each, are always proven, as are copies for the other side.
+	Prove bool
+
 	// Table holds the data keys of what Seal writes in the own format: records then name their data key instead of carrying
 	// wrapped copies, and moving all of them to another KMS key is to renew the entries of the table. Nil means that
 	// records carry their own. See KeyTable.
@@ -50,7 +60,7 @@ type Config struct {
 	// WrapBoth has Seal and Renew wrap data keys for both sides from ReadBoth to Rewrite, so that a record opens through
 	// whichever is up. Such a record counts as new. The phase's own side must answer. The other is asked at the same time; its
 	// copy is stored when it has opened again, within half a second of the start. A record without it has one copy, and Stats
-	// counts it. It needs the own format or a Layout that is a [MultiCopier] for Seal; records of other Layouts, which
+	// counts it; the other side is then not asked for five seconds, after which one data key finds out whether it is back. It needs the own format or a Layout that is a [MultiCopier] for Seal; records of other Layouts, which
 	// have room for one copy, are renewed without it.
 	WrapBoth bool
 	// FailoversPerSecond lets Open try the next wrapped copy of a record when the service that should open the first does not
@@ -79,6 +89,11 @@ type Envelope struct {
 	maxMessages int64
 	maxBytes    int64
 	wrapBoth    bool
+	seconds     *seconds // what is known of the other side
+	wrong       *wrongCopies
+	generate    bool
+	keySize     int // with generate: of data keys of layout, in bytes
+	prove       bool
 
 	table        KeyTable
 	tableContext kmsmigrate.EncryptionContext
@@ -89,7 +104,7 @@ type Envelope struct {
 	opening  *cache[*openingKey]
 	sealing  *cache[*sealingKey]
 	renewals *cache[*renewal]
-	counts   counts
+	counts   *counts
 	chunks   sync.Pool // of *[]byte for streams, with room for a sealed chunk and one byte
 }
 
@@ -103,6 +118,11 @@ func New(cfg Config) (*Envelope, error) {
 		layout:   cfg.Layout,
 		suite:    cfg.Suite,
 		wrapBoth: cfg.WrapBoth,
+		seconds:  &seconds{start: time.Now()},
+		counts:   new(counts),
+		wrong:    new(wrongCopies),
+		generate: cfg.Generate,
+		prove:    cfg.Prove || cfg.Table != nil,
 
 		table:        cfg.Table,
 		tableContext: cfg.TableContext.Clone(),
@@ -143,6 +163,11 @@ func New(cfg Config) (*Envelope, error) {
 	}
 	if err := e.setLayouts(cfg); err != nil {
 		return nil, err
+	}
+	if cfg.Generate && cfg.Layout != nil {
+		if e.keySize = dataKeySizeOf(cfg.Layout); e.keySize == 0 {
+			return nil, invalid("Config.Generate: what records of layout %q need is not one data key as base64 text", cfg.Layout.Name())
+		}
 	}
 	return e, e.makeCaches(cfg)
 }

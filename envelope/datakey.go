@@ -1,14 +1,11 @@
 package envelope
 
 import (
-	"bytes"
 	"context"
 	"crypto/cipher"
-	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
@@ -49,6 +46,7 @@ type openingKey struct {
 	wrapped string
 	context []contextEntry
 
+	phase kmsmigrate.Phase // the one that it was unwrapped in
 	side  kmsmigrate.Side
 	ref   kmsmigrate.KeyRef
 	count *opens
@@ -66,6 +64,12 @@ type openingKey struct {
 // the map is, because that is a good part of what opening a short record costs.
 func (k *openingKey) is(purpose byte, s Suite, wrapped []byte, ec kmsmigrate.EncryptionContext) bool {
 	return k.purpose == purpose && k.suite == s && k.wrapped == string(wrapped) && sameContext(k.context, ec)
+}
+
+// serves reports whether k may be used in a phase. What was unwrapped in NewOnly may have come through the Client's ledger, and
+// would make a record of the old side look new in another.
+func (k *openingKey) serves(p kmsmigrate.Phase) bool {
+	return p.Reads(k.side) && (k.phase != kmsmigrate.NewOnly || p == kmsmigrate.NewOnly)
 }
 
 // prove marks k as right.
@@ -106,144 +110,79 @@ func (k *sealingKey) take(n int, maxMessages, maxBytes int64) bool {
 
 // newSealingKey makes a data key for the own format and has the KMS wrap it.
 func (e *Envelope) newSealingKey(ctx context.Context, p kmsmigrate.Phase, ec kmsmigrate.EncryptionContext) (*sealingKey, error) {
-	dataKey := make([]byte, dataKeySize)
-	rand.Read(dataKey)
-	defer clear(dataKey)
-	k := &sealingKey{phase: p}
-	k.retain(1)
-	aead, commitment, err := e.suite.derive(dataKey)
-	if err != nil {
-		return nil, fmt.Errorf("envelope: %s: %w", e.suite, err)
-	}
-	text := encodeDataKey(dataKey)
-	defer clear(text)
-	wrapped, err := e.wrap(ctx, p, text, ec, true)
+	fresh, err := e.newDataKey(ctx, p, dataKeySize, ec, true)
 	if err != nil {
 		return nil, err
 	}
-	copies := make([][]byte, len(wrapped))
-	for i, w := range wrapped {
-		copies[i] = w.Ciphertext
+	defer fresh.wipe()
+	k := &sealingKey{phase: p}
+	k.retain(1)
+	aead, commitment, err := e.suite.derive(fresh.raw)
+	if err != nil {
+		return nil, fmt.Errorf("envelope: %s: %w", e.suite, err)
 	}
 	k.aead = aead
 	k.bound = e.suite.bind(magic, commitment[:], ec)
-	k.prefix, err = appendCopies(appendFixed(nil, magic, e.suite, commitment[:]), copies)
+	k.prefix, err = appendCopies(appendFixed(make([]byte, 0, 256), magic, e.suite, commitment[:]), fresh.copies)
 	return k, err
 }
 
 // newLayoutKey makes values for a record of layout and has the KMS wrap them.
 func (e *Envelope) newLayoutKey(ctx context.Context, p kmsmigrate.Phase, plaintext []byte, ec kmsmigrate.EncryptionContext) (*sealingKey, error) {
+	kc, err := e.layout.Context(nil, ec)
+	if err != nil {
+		return nil, fmt.Errorf("envelope: %s: %w", e.layout.Name(), err)
+	}
+	if e.generate {
+		fresh, err := e.newDataKey(ctx, p, e.keySize, kc, holdsCopies(e.layout))
+		if err != nil {
+			return nil, err
+		}
+		clear(fresh.raw)
+		k := newLayoutKey(p, [][]byte{fresh.text})
+		k.layout.Wrapped = [][]Wrapped{e.wrappedBy(fresh.copies...)}
+		return k, nil
+	}
 	values, err := e.layout.NewValues(plaintext)
 	if err != nil {
 		return nil, fmt.Errorf("envelope: %s: %w", e.layout.Name(), err)
 	}
-	k := &sealingKey{phase: p}
+	k := newLayoutKey(p, values)
+	for _, value := range values {
+		copies, err := e.wrap(ctx, p, value, kc, holdsCopies(e.layout))
+		if err != nil {
+			k.release()
+			return nil, err
+		}
+		k.layout.Wrapped = append(k.layout.Wrapped, e.wrappedBy(copies...))
+	}
+	return k, nil
+}
+
+// newLayoutKey returns a sealingKey of values, which are overwritten when its last user is done.
+func newLayoutKey(p kmsmigrate.Phase, values [][]byte) *sealingKey {
+	k := &sealingKey{phase: p, layout: Sealing{Values: values}}
 	k.retain(1)
-	k.layout.Values = values
 	k.wipe = func() {
 		for _, value := range values {
 			clear(value)
 		}
 	}
-	kc, err := e.layout.Context(nil, ec)
-	if err != nil {
-		k.release()
-		return nil, fmt.Errorf("envelope: %s: %w", e.layout.Name(), err)
-	}
-	for _, value := range values {
-		wrapped, err := e.wrap(ctx, p, value, kc, holdsCopies(e.layout))
-		if err != nil {
-			k.release()
-			return nil, err
-		}
-		k.layout.Wrapped = append(k.layout.Wrapped, wrapped)
-	}
-	return k, nil
+	return k
 }
 
-// secondTimeout is how long WrapBoth waits for the side that the phase does not write with, from when both are asked.
-const secondTimeout = 500 * time.Millisecond
-
-// wrap has the KMS encrypt one value with the key that phase p writes with and, with both, with that of the other side.
-func (e *Envelope) wrap(ctx context.Context, p kmsmigrate.Phase, value []byte, ec kmsmigrate.EncryptionContext, both bool) ([]Wrapped, error) {
-	other, ok := e.otherSide(p)
-	if !both || !ok {
-		first, err := e.wrapIn(ctx, p, value, ec)
-		if err != nil {
-			return nil, err
-		}
-		return []Wrapped{first}, nil
+// dataKeySizeOf returns how many bytes the data key of a layout has whose records need one value, the base64 text of a data
+// key: the KMS makes such. It is 0 for other layouts. A layout that has the KMS encrypt the plaintext itself is told by its value.
+func dataKeySizeOf(l Layout) int {
+	values, err := l.NewValues([]byte{0})
+	if err != nil || len(values) != 1 {
+		return 0
 	}
-	bounded, cancel := context.WithTimeout(ctx, secondTimeout)
-	defer cancel()
-	answer := make(chan Wrapped, 1)
-	// A Key that does not heed its context may go on after this has returned, with things of its own.
-	value2, ec2 := bytes.Clone(value), ec.Clone()
-	go func() {
-		defer clear(value2)
-		if second, err := e.wrapProven(bounded, other, value2, ec2); err == nil {
-			answer <- second
-		} else {
-			cancel()
-		}
-	}()
-	first, err := e.wrapIn(ctx, p, value, ec)
-	if err != nil {
-		return nil, err
+	defer clear(values[0])
+	raw, ok := decodeBase64(values[0])
+	defer clear(raw)
+	if !ok || !isKeySize(len(raw)) {
+		return 0
 	}
-	select {
-	case second := <-answer:
-		return []Wrapped{first, second}, nil
-	case <-bounded.Done():
-	}
-	select {
-	case second := <-answer: // both were there
-		return []Wrapped{first, second}, nil
-	default:
-	}
-	// The second copy is there for availability, and must not cost any.
-	e.counts.single.Add(1)
-	return []Wrapped{first}, nil
-}
-
-// wrapProven has the side that phase p writes with encrypt a value, and decrypt it again: a record with a copy of the new side
-// counts as new, so that nobody would look at this copy before it is the only one.
-func (e *Envelope) wrapProven(ctx context.Context, p kmsmigrate.Phase, value []byte, ec kmsmigrate.EncryptionContext) (Wrapped, error) {
-	w, err := e.wrapIn(ctx, p, value, ec)
-	if err != nil {
-		return w, err
-	}
-	return w, e.proves(ctx, p, w, value, ec)
-}
-
-// otherSide returns a phase that writes with the side that p does not write with, where WrapBoth asks for it.
-func (e *Envelope) otherSide(p kmsmigrate.Phase) (kmsmigrate.Phase, bool) {
-	if !e.wrapBoth || p == kmsmigrate.OldOnly || p == kmsmigrate.NewOnly {
-		return 0, false
-	}
-	if p.Writes() == kmsmigrate.SideOld {
-		return kmsmigrate.WriteNew, true
-	}
-	return kmsmigrate.ReadBoth, true
-}
-
-func (e *Envelope) wrapIn(ctx context.Context, p kmsmigrate.Phase, value []byte, ec kmsmigrate.EncryptionContext) (Wrapped, error) {
-	client, err := e.keys.At(p)
-	if err != nil {
-		return Wrapped{}, err
-	}
-	ciphertext, err := client.Encrypt(ctx, value, ec)
-	if err != nil {
-		return Wrapped{}, err
-	}
-	return e.wrappedBy(ciphertext), nil
-}
-
-// wrappedBy adds what is known of the key to a wrapped copy.
-func (e *Envelope) wrappedBy(ciphertext []byte) Wrapped {
-	w := Wrapped{Ciphertext: ciphertext}
-	if info, err := e.keys.Inspect(ciphertext); err == nil {
-		w.Key = info.Copies[0].Key
-	}
-	return w
+	return len(raw)
 }

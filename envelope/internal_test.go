@@ -112,3 +112,55 @@ func TestKeysAreDerivedWithHKDF(t *testing.T) {
 		require.Equal(t, reference.Seal(nil, make([]byte, 12), dataKey, nil), aead.Seal(nil, make([]byte, 12), dataKey, nil))
 	})
 }
+
+// The key that was used last is looked at first, and an operation that read the phase before it changed may have used it.
+func TestTheKeyThatWasUsedLastIsOfThePhase(t *testing.T) {
+	t.Parallel()
+	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Phase: kmsmigrate.WriteNew, Old: keytest.New(keytest.Config{}), New: keytest.New(keytest.Config{})})
+	require.NoError(t, err)
+	e, err := New(Config{Keys: client})
+	require.NoError(t, err)
+	defer e.Close()
+	for range 100 {
+		for _, p := range []kmsmigrate.Phase{kmsmigrate.ReadBoth, kmsmigrate.WriteNew} {
+			k, err := e.sealingKey(t.Context(), p, nil, nil)
+			require.NoError(t, err)
+			require.Equal(t, p, k.phase)
+		}
+	}
+}
+
+// What was read last is let go of with everything else.
+func TestForgottenKeysAreNotHeld(t *testing.T) {
+	t.Parallel()
+	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Old: keytest.New(keytest.Config{})})
+	require.NoError(t, err)
+	e, err := New(Config{Keys: client})
+	require.NoError(t, err)
+	defer e.Close()
+	record, err := e.Seal(t.Context(), []byte("x"), nil)
+	require.NoError(t, err)
+	for range 40 {
+		_, err = e.Open(t.Context(), record, nil)
+		require.NoError(t, err)
+		_, err = e.Seal(t.Context(), []byte("x"), nil)
+		require.NoError(t, err)
+	}
+	held := func() (n int) {
+		for i := range hotSlots {
+			if e.opening.hot[i].Load() != nil {
+				n++
+			}
+			if e.sealing.hot[i].Load() != nil {
+				n++
+			}
+		}
+		if e.opening.last.Load() != nil || e.sealing.last.Load() != nil {
+			n++
+		}
+		return n
+	}
+	require.NotZero(t, held())
+	e.Flush()
+	require.Zero(t, held())
+}

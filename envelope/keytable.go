@@ -85,11 +85,11 @@ func (e *Envelope) openFromTable(ctx context.Context, p kmsmigrate.Phase, record
 // tableKey returns a data key of the table, from the cache where the phase reads the side that it came from.
 func (e *Envelope) tableKey(ctx context.Context, p kmsmigrate.Phase, s Suite, id []byte) (*openingKey, error) {
 	hash := maphash.Bytes(e.seed, id)
-	if k, ok := e.opening.get(hash); ok && k.is(forTable, s, id, nil) && p.Reads(k.side) {
+	if k, ok := e.opening.get(hash); ok && k.is(forTable, s, id, nil) && k.serves(p) {
 		return k, nil
 	}
 	id = slices.Clone(id)
-	usable := func(k *openingKey) bool { return k.is(forTable, s, id, nil) && p.Reads(k.side) }
+	usable := func(k *openingKey) bool { return k.is(forTable, s, id, nil) && k.serves(p) }
 	return e.opening.acquire(ctx, hash, identity(identify(nil, forTable, byte(s), nil, id)), p, usable, func(ctx context.Context) (*openingKey, error) {
 		entry, err := e.entry(ctx, KeyID(id))
 		if err != nil {
@@ -104,9 +104,7 @@ func (e *Envelope) tableKey(ctx context.Context, p kmsmigrate.Phase, s Suite, id
 		if err != nil {
 			return nil, err
 		}
-		count := e.counts.of(k.side, k.ref)
-		count.unwraps.Add(1)
-		found := &openingKey{purpose: forTable, suite: s, wrapped: string(id), side: k.side, ref: k.ref, count: count, aead: k.aead, commitment: k.commitment}
+		found := &openingKey{purpose: forTable, suite: s, wrapped: string(id), phase: p, side: k.side, ref: k.ref, count: k.count, aead: k.aead, commitment: k.commitment}
 		found.retain(1)
 		return found, nil
 	})
@@ -167,6 +165,13 @@ func (e *Envelope) moveToTable(ctx context.Context, p kmsmigrate.Phase, record [
 func (e *Envelope) addToTable(ctx context.Context, p kmsmigrate.Phase, key KeyID, suite Suite, commitment []byte, copies [][]byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.Renewed, error) {
 	cold := e.cold()
 	committed := header{suite: suite, commitment: commitment}
+	// What was moved before is there: a record of a restored backup needs no old key then.
+	if stored, err := e.entry(ctx, key); err == nil && stored.suite == suite && bytes.Equal(stored.commitment, commitment) {
+		k, _, err := cold.unwrapAny(ctx, p, forOpening, suite, stored.each(), e.tableContext, func(k *openingKey) error { return k.commits(&stored) })
+		if err == nil {
+			return kmsmigrate.Renewed{From: e.wrappedBy(copies[0])[0].Key, To: k.ref}, nil
+		}
+	}
 	old, _, err := cold.unwrapAny(ctx, p, forLayoutOpening, 0, copies, ec, func(k *openingKey) error { return committed.commitsTo(ownName, k.value) })
 	if err != nil {
 		return kmsmigrate.Renewed{}, err
@@ -181,16 +186,9 @@ func (e *Envelope) addToTable(ctx context.Context, p kmsmigrate.Phase, key KeyID
 	if err != nil {
 		return kmsmigrate.Renewed{}, fmt.Errorf("envelope: %s: %w", suite, err)
 	}
-	wrapped, err := e.wrap(ctx, p, old.value, e.tableContext, true)
+	fresh, err := e.wrap(ctx, p, old.value, e.tableContext, true) // with a Table, wrap proves
 	if err != nil {
 		return kmsmigrate.Renewed{}, err
-	}
-	fresh := make([][]byte, len(wrapped))
-	if err := e.proves(ctx, p, wrapped[0], old.value, e.tableContext); err != nil {
-		return kmsmigrate.Renewed{}, err
-	}
-	for i, w := range wrapped {
-		fresh[i] = w.Ciphertext
 	}
 	k := &sealingKey{aead: aead, bound: suite.bind(magic, commitment, e.tableContext)}
 	if k.prefix, err = appendCopies(appendFixed(nil, magic, suite, commitment), fresh); err != nil {
@@ -207,5 +205,5 @@ func (e *Envelope) addToTable(ctx context.Context, p kmsmigrate.Phase, key KeyID
 	if !bytes.Equal(stored.commitment, commitment) || stored.suite != suite {
 		return kmsmigrate.Renewed{}, tampered(ownName, 6, "the table holds another data key under this id")
 	}
-	return kmsmigrate.Renewed{From: old.ref, To: wrapped[0].Key}, nil
+	return kmsmigrate.Renewed{From: old.ref, To: e.wrappedBy(fresh[0])[0].Key}, nil
 }

@@ -12,7 +12,8 @@ import (
 
 // Open decrypts a record of any configured format, given the encryption context it was sealed under. Side, Key and Stale of
 // the result are those of the wrapped copy that was opened, whenever that was: a data key from the cache is stale where
-// one from the KMS would be. A record that has a copy of the new side is never stale.
+// one from the KMS would be. A record that has a copy of the new side is stale only where that copy was seen to be wrong: damaged, or of
+// another data key. Renew replaces it then.
 //
 // Of several wrapped copies it takes the first that holds the record's data key; one that the key refuses as damaged, or
 // that holds another, leads to the next. A data key that does not fit is asked for once more before the record is refused.
@@ -135,21 +136,28 @@ func (e *Envelope) unwrapValue(ctx context.Context, p kmsmigrate.Phase, direct b
 
 // unwrapAny opens the copy of a data key that promises to cost least and to be the new side's. An answer that means "not
 // mine", a copy that is refused as damaged, and one that holds another data key than fits takes lead to the next copy, and so,
-// where it is asked for, does a service that is down. A nil fits takes all.
+// where it is asked for, does a service that is down. A nil fits takes all. Fresh says that there is a copy of the new side
+// which was not asked or did not answer. One that was found wrong beside one that is right is remembered, for Renew to replace.
 func (e *Envelope) unwrapAny(ctx context.Context, p kmsmigrate.Phase, purpose byte, s Suite, copies [][]byte, ec kmsmigrate.EncryptionContext, fits func(*openingKey) error) (k *openingKey, fresh bool, err error) {
 	if len(copies) == 1 {
 		k, err = e.unwrapFit(ctx, p, purpose, s, copies[0], ec, fits)
 		return k, false, err
 	}
-	order := e.order(p, copies)
-	fresh = order[0].side == kmsmigrate.SideNew
 	var wrong, others []error
+	var useless [][]byte // copies of the new side that are wrong
 	down := false
-	for _, c := range order {
+	for _, c := range e.order(p, copies) {
 		k, err = e.unwrapFit(ctx, p, purpose, s, c.wrapped, ec, fits)
 		switch {
 		case err == nil:
+			e.wrong.add(useless)
 			return k, fresh, nil
+		case c.side == kmsmigrate.SideNew && isUseless(err):
+			useless = append(useless, c.wrapped)
+		case c.side == kmsmigrate.SideNew:
+			fresh = true // as far as known
+		}
+		switch {
 		case isWrongCopy(err):
 			wrong = append(wrong, err)
 		case notMine(err):
@@ -166,6 +174,9 @@ func (e *Envelope) unwrapAny(ctx context.Context, p kmsmigrate.Phase, purpose by
 	}
 	return nil, false, errors.Join(append(wrong, others...)...)
 }
+
+// isUseless tells that a copy will never open its record, as far as its own side is to be believed.
+func isUseless(err error) bool { return isWrongCopy(err) || errors.Is(err, kmsmigrate.ErrForeign) }
 
 // isWrongCopy tells an error that is about one wrapped copy of a data key, and not about the record or a service.
 func isWrongCopy(err error) bool {
@@ -266,13 +277,13 @@ func (e *Envelope) unwrap(ctx context.Context, p kmsmigrate.Phase, purpose byte,
 	}
 	// A wrapped key opens under one context, so its own bytes are enough to find it by.
 	hash := maphash.Bytes(e.seed, wrapped)
-	if k, ok := e.opening.get(hash); ok && k.is(purpose, s, wrapped, ec) && p.Reads(k.side) && (purpose == forOpening || k.tryRetain()) {
+	if k, ok := e.opening.get(hash); ok && k.is(purpose, s, wrapped, ec) && k.serves(p) && (purpose == forOpening || k.tryRetain()) {
 		return k, nil
 	}
 	// What runs on after the caller has gone must not use the caller's slices.
 	wrapped, ec = slices.Clone(wrapped), ec.Clone()
 	id := identity(identify(nil, purpose, byte(s), ec, wrapped))
-	usable := func(k *openingKey) bool { return k.is(purpose, s, wrapped, ec) && p.Reads(k.side) }
+	usable := func(k *openingKey) bool { return k.is(purpose, s, wrapped, ec) && k.serves(p) }
 	return e.opening.acquire(ctx, hash, id, p, usable, func(ctx context.Context) (*openingKey, error) {
 		return e.fetch(ctx, p, purpose, s, wrapped, ec)
 	})
@@ -288,7 +299,7 @@ func (e *Envelope) fetch(ctx context.Context, p kmsmigrate.Phase, purpose byte, 
 	if err != nil {
 		return nil, err
 	}
-	k := &openingKey{purpose: purpose, suite: s, side: opened.Side, ref: opened.Key, count: e.counts.of(opened.Side, opened.Key)}
+	k := &openingKey{purpose: purpose, suite: s, phase: p, side: opened.Side, ref: opened.Key, count: e.counts.of(opened.Side, opened.Key)}
 	if !e.opening.off() {
 		k.wrapped, k.context = string(wrapped), contextEntries(ec)
 	}

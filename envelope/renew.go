@@ -21,7 +21,7 @@ type renewal struct {
 // Renew moves a record from the old side to the new by wrapping its data key anew: the payload's bytes are left alone, and
 // so is what the KMS was given to wrap. It costs what kmsmigrate's Client.Renew does, three calls, once for all records that
 // share a wrapped data key, for as long as Config.MaxAge. The result's Ciphertext is the whole record; nil means that
-// there is nothing to do, as for every record that has a copy of the new side.
+// there is nothing to do, as for every record that has a copy of the new side, unless Open has seen that it is wrong.
 //
 // What the old key gives back is checked before it is wrapped anew: a record of the own format against its commitment, one
 // of a Layout by opening its payload, or as its [Checker] says. With [ErrTampered] nothing is wrapped and nothing remembered.
@@ -112,7 +112,14 @@ func (e *Envelope) rewrapped(l headers, record []byte, r Rewrap) ([]byte, error)
 // renewValue returns the copies that a value is to have from now on, and what was done.
 func (e *Envelope) renewValue(ctx context.Context, p kmsmigrate.Phase, of renewing, copies [][]byte) ([]Wrapped, kmsmigrate.Renewed, error) {
 	var answers []error
+	var wrong []string
 	for _, c := range e.order(p, copies) {
+		if why, err := e.isWrong(ctx, p, of, c); err != nil {
+			return nil, kmsmigrate.Renewed{}, err
+		} else if why != nil {
+			answers, wrong = append(answers, why), append(wrong, string(c.wrapped))
+			continue
+		}
 		r, err := e.renewCopy(ctx, p, of, c.wrapped)
 		if err != nil {
 			if len(copies) > 1 && (notMine(err) || isWrongCopy(err)) {
@@ -125,6 +132,9 @@ func (e *Envelope) renewValue(ctx context.Context, p kmsmigrate.Phase, of renewi
 			return e.keep(copies, func([]byte) bool { return true }), r, nil
 		}
 		return slices.Insert(e.keep(copies, func(other []byte) bool {
+			if slices.Contains(wrong, string(other)) {
+				return false
+			}
 			// What nobody could check takes the place of nothing but itself.
 			both := e.wrapBoth && severalCopies(of.layout)
 			if both || of.fits == nil {
@@ -141,7 +151,7 @@ func (e *Envelope) keep(copies [][]byte, stay func([]byte) bool) []Wrapped {
 	var kept []Wrapped
 	for _, wrapped := range copies {
 		if stay(wrapped) {
-			kept = append(kept, e.wrappedBy(wrapped))
+			kept = append(kept, e.wrappedBy(wrapped)...)
 		}
 	}
 	return kept
@@ -193,6 +203,9 @@ func (e *Envelope) renewCopy(ctx context.Context, p kmsmigrate.Phase, of renewin
 	// Where the answer costs no call there is nothing to remember: in other phases, and for what is known to be new. Nor is
 	// anything where records share no values, and where a value alone cannot be checked.
 	if of.header.Direct || len(of.header.Values) > 1 || !p.Rewrites() || e.sideOf(wrapped) == kmsmigrate.SideNew {
+		if of.fits == nil {
+			return client.Renew(ctx, wrapped, of.kc) // so that what a Ledger holds is not taken unchecked
+		}
 		return client.RenewIf(ctx, wrapped, of.kc, of.misfit)
 	}
 	id := of.identity(wrapped)

@@ -50,14 +50,11 @@ func (e *Envelope) Rewrap(ctx context.Context, record []byte, ec kmsmigrate.Encr
 			return nil, err
 		}
 		defer k.release()
-		wrapped, err := e.wrap(ctx, p, k.value, kc, severalCopies(l))
+		wrapped, err := cold.wrap(ctx, p, k.value, kc, severalCopies(l))
 		if err != nil {
 			return nil, err
 		}
-		if err := e.proves(ctx, p, wrapped[0], k.value, kc); err != nil {
-			return nil, err
-		}
-		r.Values = append(r.Values, wrapped)
+		r.Values = append(r.Values, e.wrappedBy(wrapped...))
 		if h.NeedsPlain {
 			r.Plain = append(r.Plain, k.value)
 		}
@@ -88,23 +85,6 @@ func (o own) rewrapInPlace(record []byte, values []Wrapped) (bool, error) {
 	return true, nil
 }
 
-// proves has the side that wrapped a value unwrap it.
-func (e *Envelope) proves(ctx context.Context, p kmsmigrate.Phase, w Wrapped, value []byte, kc kmsmigrate.EncryptionContext) error {
-	client, err := e.keys.At(p)
-	if err != nil {
-		return err
-	}
-	opened, err := client.Open(ctx, w.Ciphertext, kc)
-	if err != nil {
-		return err
-	}
-	defer clear(opened.Plaintext)
-	if opened.Side != p.Writes() || !bytes.Equal(opened.Plaintext, value) {
-		return fmt.Errorf("envelope: the key does not give back what it was given: %w", kmsmigrate.ErrBadAnswer)
-	}
-	return nil
-}
-
 // Reencrypt opens a record and seals its plaintext again with a data key that nothing else has, for when the old key, or
 // the data key, is thought to be known to others. The result is in the format that Seal writes, and was opened again,
 // past every cache, before it is returned. It costs three calls to the KMS and all of the payload.
@@ -130,12 +110,13 @@ func (e *Envelope) Reencrypt(ctx context.Context, record []byte, ec kmsmigrate.E
 	return sealed, nil
 }
 
-// cold returns an Envelope that is the same and has no caches, for work that must see what the KMS says now.
+// cold returns an Envelope that is the same, has no caches and proves what it wraps, for work that must see what the KMS says
+// now.
 func (e *Envelope) cold() *Envelope {
 	c := &Envelope{
 		keys: e.keys, layout: e.layout, layouts: slices.Clone(e.layouts), suite: e.suite, fresh: true,
 		maxMessages: e.maxMessages, maxBytes: e.maxBytes, wrapBoth: e.wrapBoth, failovers: e.failovers, seed: e.seed,
-		table: e.table, tableContext: e.tableContext,
+		table: e.table, tableContext: e.tableContext, seconds: e.seconds, counts: e.counts, wrong: e.wrong, generate: e.generate, keySize: e.keySize, prove: true,
 	}
 	// Without an age nothing can fail.
 	c.opening, _ = newCache[*openingKey](0, 0, e.opening.timeout)

@@ -127,7 +127,7 @@ func (e *Envelope) begin(ctx context.Context) (kmsmigrate.Phase, error) {
 		return 0, fmt.Errorf("envelope: %s is none of the five phases: %w", p, kmsmigrate.ErrPhase)
 	}
 	if e.phase.Load() != uint32(p) && e.phase.Swap(uint32(p)) != uint32(p) {
-		e.opening.dropIf(func(k *openingKey) bool { return !p.Reads(k.side) })
+		e.opening.dropIf(func(k *openingKey) bool { return !k.serves(p) })
 		e.sealing.dropIf(func(k *sealingKey) bool { return k.phase != p })
 	}
 	return p, nil

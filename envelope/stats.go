@@ -15,6 +15,7 @@ type Stats struct {
 	Sealed     uint64  // records sealed
 	DataKeys   uint64  // data keys made for them
 	Single     uint64  // data keys that Config.WrapBoth wanted on both sides and that the other side did not wrap, in time or rightly
+	NotAsked   uint64  // of Single: the other side was not asked, because it had not answered just before
 	Failovers  uint64  // times that Open went on to another wrapped copy because a service did not answer
 	CachedOpen int     // data keys in memory for opening, about
 	CachedSeal int     // data keys in memory for sealing, about
@@ -44,6 +45,7 @@ type counts struct {
 	sealed   atomic.Uint64
 	dataKeys atomic.Uint64
 	single   atomic.Uint64
+	notAsked atomic.Uint64
 	failover atomic.Uint64
 
 	mu   sync.Mutex
@@ -70,6 +72,7 @@ func (e *Envelope) Stats() Stats {
 		Sealed:     e.counts.sealed.Load(),
 		DataKeys:   e.counts.dataKeys.Load(),
 		Single:     e.counts.single.Load(),
+		NotAsked:   e.counts.notAsked.Load(),
 		Failovers:  e.counts.failover.Load(),
 		CachedOpen: e.opening.size(),
 		CachedSeal: e.sealing.size(),

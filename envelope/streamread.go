@@ -23,31 +23,24 @@ func (e *Envelope) newStream(ctx context.Context, ec kmsmigrate.EncryptionContex
 	if err != nil {
 		return nil, nil, err
 	}
-	random := make([]byte, dataKeySize+streamSaltSize)
-	rand.Read(random)
-	defer clear(random[:dataKeySize])
-	dataKey, salt := random[:dataKeySize], random[dataKeySize:]
-	// The key depends on the header, and the header on the commitment, which does not depend on salt and header.
-	_, commitment, err := e.suite.derive(dataKey)
-	if err != nil {
-		return nil, nil, fmt.Errorf("envelope: %s: %w", e.suite, err)
-	}
-	aead, _, err := e.suite.deriveStream(dataKey, salt, e.suite.bind(streamMagic, commitment[:], ec))
-	if err != nil {
-		return nil, nil, fmt.Errorf("envelope: %s: %w", e.suite, err)
-	}
-	e.counts.dataKeys.Add(1)
-	text := encodeDataKey(dataKey)
-	defer clear(text)
-	wrapped, err := e.wrap(ctx, p, text, ec, true)
+	fresh, err := e.newDataKey(ctx, p, dataKeySize, ec, true)
 	if err != nil {
 		return nil, nil, err
 	}
-	copies := make([][]byte, len(wrapped))
-	for i, w := range wrapped {
-		copies[i] = w.Ciphertext
+	defer fresh.wipe()
+	e.counts.dataKeys.Add(1)
+	salt := make([]byte, streamSaltSize)
+	rand.Read(salt)
+	// The key depends on the header, and the header on the commitment, which does not depend on salt and header.
+	_, commitment, err := e.suite.derive(fresh.raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("envelope: %s: %w", e.suite, err)
 	}
-	header, err := appendCopies(appendFixed(nil, streamMagic, e.suite, commitment[:]), copies)
+	aead, _, err := e.suite.deriveStream(fresh.raw, salt, e.suite.bind(streamMagic, commitment[:], ec))
+	if err != nil {
+		return nil, nil, fmt.Errorf("envelope: %s: %w", e.suite, err)
+	}
+	header, err := appendCopies(appendFixed(nil, streamMagic, e.suite, commitment[:]), fresh.copies)
 	if err != nil {
 		return nil, nil, err
 	}
