@@ -75,6 +75,7 @@ func runApp(ctx context.Context, o options) error {
 		return err
 	}
 	a.out.print(message{Kind: "phase", Text: o.phase})
+	go stalls(ctx, func() { a.out.print(message{Kind: "stall"}) })
 	var work sync.WaitGroup
 	for range 2 {
 		work.Go(func() { a.loop(ctx, 4*time.Millisecond, a.read) })
@@ -185,7 +186,7 @@ func runSweep(ctx context.Context, o options) error {
 	}
 	defer env.Close()
 	report, err := rekey.SweepShared(ctx, env, store, rekey.Shared{Notebook: book, Parts: 24, Lease: 2 * time.Second},
-		rekey.Options{Name: fmt.Sprintf("sweep-%d", o.slot), Workers: 4, Patience: 30 * time.Second, CheckpointEvery: 200 * time.Millisecond, ReadBack: 50})
+		rekey.Options{Name: fmt.Sprintf("sweep-%d", o.slot), Workers: 8, InFlight: 4096, Patience: 30 * time.Second, CheckpointEvery: 200 * time.Millisecond, ReadBack: 50})
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +35,8 @@ type orchestra struct {
 	slots    [apps]*slot
 	sweepers []*process
 	epoch    int64
+	sweepNo  int  // of the sweep that runs
+	alone    bool // the old region is off the network for good
 }
 
 // slot is one place of an application process, whoever fills it.
@@ -51,8 +55,8 @@ type process struct {
 	err    error
 }
 
-// excuse is how long after a fault an error can be its doing: a call takes up to three seconds.
-const excuse = 4 * time.Second
+// excuse is how long after a fault an error can be its doing: a call takes up to five seconds.
+const excuse = 6 * time.Second
 
 func (o *orchestra) say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%6.1fs  %s\n", time.Since(o.began).Seconds(), fmt.Sprintf(format, args...))
@@ -106,6 +110,9 @@ func (o *orchestra) hear(role string, slotOf int, m message) {
 		o.result.AckedWrites++
 	case "reads":
 		o.result.Reads += m.N
+		if o.alone {
+			o.result.ReadsNewOnly += m.N
+		}
 	case "phase":
 		o.slots[slotOf].ready = m.Text
 	case "identity":
@@ -113,9 +120,17 @@ func (o *orchestra) hear(role string, slotOf int, m message) {
 		o.say("%s %d: record %d: %s", role, slotOf, m.ID, m.Text)
 	case "overwritten":
 		o.result.Overwritten++
+	case "stall":
+		o.stood()
 	case "swept":
-		o.result.Sweeps++
-		o.result.Quarantined = max(o.result.Quarantined, m.N)
+		// Both processes of a sweep report the whole of it.
+		if o.sweepNo != slotOf {
+			o.result.Sweeps++
+			o.result.QuarantinedOnce += o.result.Quarantined
+			o.sweepNo = slotOf
+			o.say("sweep %d is done: %s", slotOf, m.Text)
+		}
+		o.result.Quarantined = m.N
 	case "error":
 		if m.KMS && (o.active > 0 || time.Since(o.faulty) < excuse) {
 			o.result.Excused++
@@ -127,6 +142,12 @@ func (o *orchestra) hear(role string, slotOf int, m message) {
 		}
 		o.say("not excused: %s", m.Text)
 	}
+}
+
+// stood notes that the machine stood still. Calls that ran out of time around then are excused, and the result counts how often. The caller holds the lock.
+func (o *orchestra) stood() {
+	o.result.Stalls++
+	o.faulty = time.Now()
 }
 
 // fill starts a process in a slot.
@@ -253,35 +274,45 @@ func (o *orchestra) sweep(ctx context.Context, number int) error {
 	return ctx.Err()
 }
 
-// faults breaks things, one after the other, with quiet in between.
-func (o *orchestra) faults(ctx context.Context, cloud *kmstest.Cloud, old, fresh kmstest.Match) {
+// fault is a way to break a side.
+type fault struct {
+	name  string
+	fault kmstest.Fault
+}
+
+// faults breaks things, one after the other in a random order, with quiet in between; each fault of each side before any comes again. It says
+// when each has been.
+func (o *orchestra) faults(ctx context.Context, cloud *kmstest.Cloud, old, fresh kmstest.Match, all func()) {
 	dice := rand.New(rand.NewPCG(o.seed, 2))
-	for n := dice.IntN(6); ctx.Err() == nil; n++ {
+	list := make([]fault, 0, 12)
+	for side, match := range map[string]kmstest.Match{"old": old, "new": fresh} {
+		list = append(list,
+			fault{"throttling of the " + side + " side", kmstest.Fault{Status: 429, Chance: 0.5, Match: match}},
+			fault{"unavailable of the " + side + " side", kmstest.Fault{Status: 503, Chance: 0.5, Match: match}},
+			fault{"latency of the " + side + " side", kmstest.Fault{Latency: 200 * time.Millisecond, Match: match}},
+			fault{"resets of the " + side + " side", kmstest.Fault{Reset: kmstest.ResetBefore, Chance: 0.3, Match: match}},
+			fault{"empty answers of the " + side + " side", kmstest.Fault{Body: kmstest.BodyEmpty, Chance: 0.3, Match: match}},
+			fault{"outage of the " + side + " side", kmstest.Fault{Outage: true, Match: match}},
+		)
+	}
+	slices.SortFunc(list, func(a, b fault) int { return strings.Compare(a.name, b.name) }) // maps have no order
+	for n := 0; ctx.Err() == nil; n++ {
+		if n%len(list) == 0 {
+			dice.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		}
+		if n == len(list) {
+			all()
+		}
 		if wait(ctx, quiet) != nil {
 			return
 		}
-		side, name := old, "old"
-		if dice.IntN(2) == 0 {
-			side, name = fresh, "new"
-		}
-		kinds := []struct {
-			name  string
-			fault kmstest.Fault
-		}{
-			{"throttling", kmstest.Fault{Status: 429, Chance: 0.5}},
-			{"unavailable", kmstest.Fault{Status: 503, Chance: 0.5}},
-			{"latency", kmstest.Fault{Latency: 200 * time.Millisecond}},
-			{"resets", kmstest.Fault{Reset: kmstest.ResetBefore, Chance: 0.3}},
-			{"empty answers", kmstest.Fault{Body: kmstest.BodyEmpty, Chance: 0.3}},
-			{"outage", kmstest.Fault{Outage: true}},
-		}
-		kind := kinds[n%len(kinds)]
-		kind.fault.Match = side
+		f := list[n%len(list)]
 		o.mu.Lock()
 		o.active++
-		o.result.Faults[kind.name+" of the "+name+" side"]++
+		o.result.Faults[f.name]++
 		o.mu.Unlock()
-		remove := cloud.Inject(kind.fault)
+		o.say("fault: %s", f.name)
+		remove := cloud.Inject(f.fault)
 		_ = wait(ctx, 1500*time.Millisecond)
 		remove()
 		o.mu.Lock()

@@ -64,7 +64,7 @@ func orchestrate(ctx context.Context, opts options) (result, error) {
 	if err := o.populate(ctx, db); err != nil {
 		return o.result, err
 	}
-	if err := o.play(ctx, cloud, hangzhou.Match(), instance.Match(), newKey); err != nil {
+	if err := o.play(ctx, db, cloud, hangzhou.Match(), instance.Match(), newKey); err != nil {
 		return o.result, err
 	}
 	if err := o.check(ctx, db); err != nil {
@@ -98,7 +98,7 @@ func (o *orchestra) furnish(dir string, cloud *kmstest.Cloud, old *kmstest.Regio
 	switch o.db {
 	case "sqlite":
 		o.Driver = "sqlite"
-		o.DSN = "file:" + filepath.Join(dir, "chaos.db") + "?_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_txlock=immediate"
+		o.DSN = "file:" + filepath.Join(dir, "chaos.db") + "?_pragma=busy_timeout(60000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_txlock=immediate"
 	case "mariadb":
 		o.Driver, o.DSN = "mysql", os.Getenv("KEYHAUL_MYSQL_DSN")
 	case "postgres":
@@ -153,21 +153,29 @@ func (o *orchestra) populate(ctx context.Context, db *sql.DB) error {
 }
 
 // play rolls the phases while everything breaks.
-func (o *orchestra) play(ctx context.Context, cloud *kmstest.Cloud, old, fresh kmstest.Match, newKey *kmstest.Key) error {
+func (o *orchestra) play(ctx context.Context, db *sql.DB, cloud *kmstest.Cloud, old, fresh kmstest.Match, newKey *kmstest.Key) error {
 	for i := range o.slots {
 		o.slots[i] = &slot{phase: kmsmigrate.OldOnly.String()}
 		if err := o.fill(i); err != nil {
 			return err
 		}
 	}
+	go stalls(ctx, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.stood()
+	})
 	breaking, mend := context.WithCancel(ctx)
 	defer mend()
 	var chaos sync.WaitGroup
-	chaos.Go(func() { o.faults(breaking, cloud, old, fresh) })
+	everyFault := make(chan struct{})
+	chaos.Go(func() { o.faults(breaking, cloud, old, fresh, func() { close(everyFault) }) })
+	// The kills are spread over the road and the sweep at its end, of which nobody knows how long it takes.
+	lasts := 9*o.step + time.Duration(o.records/1500)*time.Second
 	deaths := make(chan error, 1)
 	chaos.Go(func() {
 		for n := 0; n < o.kills; n++ {
-			if wait(breaking, rand.N(2*9*o.step/time.Duration(o.kills+1))) != nil {
+			if wait(breaking, rand.N(2*lasts/time.Duration(o.kills+1))) != nil {
 				return
 			}
 			if err := o.kill(); err != nil {
@@ -192,6 +200,9 @@ func (o *orchestra) play(ctx context.Context, cloud *kmstest.Cloud, old, fresh k
 				stop()
 				return err
 			}
+			o.mu.Lock()
+			o.result.Rotations++
+			o.mu.Unlock()
 			err := o.sweep(half, 0)
 			stop()
 			if err != nil && half.Err() == nil {
@@ -199,32 +210,36 @@ func (o *orchestra) play(ctx context.Context, cloud *kmstest.Cloud, old, fresh k
 			}
 		}
 	}
-	if err := o.sweep(ctx, 1); err != nil {
-		return err
-	}
-	o.mu.Lock()
-	left := o.kills - o.result.Kills
-	o.mu.Unlock()
-	if left > 0 { // the road was shorter than the kills
-		o.say("%d kills are left", left)
-	}
-	for left > 0 {
+	// Sweep until every fault has been and every kill is done: what the faults keep one sweep from doing is done by the next.
+	next := 1
+	for left := true; left; {
+		if err := o.sweep(ctx, next); err != nil {
+			return err
+		}
+		next++
+		if err := wait(ctx, o.step/4); err != nil {
+			return err
+		}
 		select {
 		case err := <-deaths:
 			return err
+		case <-everyFault:
+			o.mu.Lock()
+			left = o.result.Kills < o.kills
+			o.mu.Unlock()
 		default:
 		}
-		if err := wait(ctx, 50*time.Millisecond); err != nil {
-			return err
-		}
-		o.mu.Lock()
-		left = o.kills - o.result.Kills
-		o.mu.Unlock()
 	}
 	mend()
 	chaos.Wait()
 	o.say("the faults are over")
-	if err := o.sweep(ctx, 2); err != nil {
+	if err := wait(ctx, excuse); err != nil { // calls that a fault met end within that time
+		return err
+	}
+	if err := o.sweep(ctx, next); err != nil {
+		return err
+	}
+	if err := o.retire(ctx, db, cloud, old); err != nil {
 		return err
 	}
 	for i, s := range o.slots {
@@ -241,22 +256,52 @@ func (o *orchestra) play(ctx context.Context, cloud *kmstest.Cloud, old, fresh k
 	return nil
 }
 
+// retire takes the applications to new-only on the evidence of a census, and lets them work on without the old region. Where the census finds
+// something old it leaves them alone: the result says so.
+func (o *orchestra) retire(ctx context.Context, db *sql.DB, cloud *kmstest.Cloud, old kmstest.Match) error {
+	left, err := o.left(ctx, db)
+	if err != nil || left > 0 {
+		return err
+	}
+	if err := o.roll(ctx, kmsmigrate.NewOnly); err != nil {
+		return err
+	}
+	restore := cloud.Inject(kmstest.Fault{Outage: true, Match: old})
+	defer restore()
+	o.say("the old region is off the network")
+	o.mu.Lock()
+	o.alone = true
+	o.mu.Unlock()
+	return wait(ctx, min(o.step, time.Minute))
+}
+
+// left counts the records that the old key wraps, or nobody knows who.
+func (o *orchestra) left(ctx context.Context, db *sql.DB) (int64, error) {
+	store, err := o.declared(ctx, db)
+	if err != nil {
+		return 0, err
+	}
+	counting, err := o.envelope(ctx, kmsmigrate.Rewrite)
+	if err != nil {
+		return 0, err
+	}
+	defer counting.Close()
+	census, err := rekey.TakeCensus(ctx, counting, store)
+	if err != nil {
+		return 0, err
+	}
+	return census.Held(kmsmigrate.SideOld) + census.Unowned(), nil
+}
+
 // check opens every record as the application will from now on: with the new key alone.
 func (o *orchestra) check(ctx context.Context, db *sql.DB) error {
 	store, err := o.declared(ctx, db)
 	if err != nil {
 		return err
 	}
-	counting, err := o.envelope(ctx, kmsmigrate.Rewrite)
-	if err != nil {
+	if o.result.OldAfter, err = o.left(ctx, db); err != nil {
 		return err
 	}
-	defer counting.Close()
-	census, err := rekey.TakeCensus(ctx, counting, store)
-	if err != nil {
-		return err
-	}
-	o.result.OldAfter = census.Held(kmsmigrate.SideOld) + census.Unowned()
 	env, err := o.envelope(ctx, kmsmigrate.NewOnly)
 	if err != nil {
 		return err

@@ -47,7 +47,20 @@ func readConfig(path string) (c config, err error) {
 }
 
 // limits make a call fail within a few seconds, so that a fault excuses only what happened near it.
-var limits = alikms.Limits{Call: 3 * time.Second, Connect: time.Second, BreakAfter: -1}
+var limits = alikms.Limits{Call: 5 * time.Second, Connect: time.Second, BreakAfter: -1}
+
+// stall is how late a clock may be before the machine counts as having stood still: then a call that ran out of time says nothing of the library.
+const stall = time.Second
+
+// stalls calls stood whenever this process did not run for so long, until ctx ends.
+func stalls(ctx context.Context, stood func()) {
+	const tick = 100 * time.Millisecond
+	for last := time.Now(); wait(ctx, tick) == nil; last = time.Now() {
+		if time.Since(last) > tick+stall {
+			stood()
+		}
+	}
+}
 
 // envelope joins the two keys.
 func (c config) envelope(ctx context.Context, phase kmsmigrate.PhaseSource) (*envelope.Envelope, error) {
@@ -127,7 +140,7 @@ func revisionOf(id int64, plaintext []byte) (int64, bool) {
 
 // message is one line that a child process prints.
 type message struct {
-	Kind     string `json:"k"` // begin, ack, phase, reads, error, identity, overwritten, swept
+	Kind     string `json:"k"` // begin, ack, phase, reads, error, identity, overwritten, stall, swept
 	ID       int64  `json:"id,omitempty"`
 	Revision int64  `json:"rev,omitempty"`
 	N        int64  `json:"n,omitempty"`
