@@ -35,6 +35,7 @@ type exchange struct {
 	http   *http.Request
 	body   []byte
 	record Request
+	start  time.Time     // when the request's headers were read
 	skew   time.Duration // of the clock that judges its time stamp
 }
 
@@ -42,10 +43,9 @@ type exchange struct {
 func (x *exchange) inTime(t time.Time) bool { return time.Since(t.Add(-x.skew)).Abs() <= maxSkew }
 
 func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{face: f, http: r}
+	x := &exchange{face: f, http: r, start: time.Now()}
 	x.record = Request{Time: f.cloud.Now(), Region: f.door.Region.ID, Host: r.Host, TLS: r.TLS != nil, RequestID: model.NewUUID()}
 	x.record.Instance = f.instanceID()
-	start := time.Now()
 	body, err := readBody(w, r)
 	x.body = body
 	x.record.BytesIn = len(body) + len(r.URL.RawQuery)
@@ -62,7 +62,7 @@ func (f *face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x.record.Status = answer.status
 	x.record.BytesOut = len(answer.body)
-	x.record.Duration = time.Since(start)
+	x.record.Duration = time.Since(x.start)
 	f.cloud.evidence.add(x.record)
 	if drop {
 		dropConnection(w)
@@ -106,7 +106,7 @@ func (x *exchange) answer(c call) (answer reply, drop bool) {
 	x.skew = plan.skew()
 	ctx, cancel := x.face.shutdownContext(x.http)
 	defer cancel()
-	if !plan.delay(ctx) {
+	if !plan.delay(ctx, x.start) {
 		return reply{}, true
 	}
 	if a, drop, over := plan.before(ctx, c); over {

@@ -44,7 +44,7 @@ type Fault struct {
 	// Times is how many requests are hit before the rule falls silent. Zero: no end.
 	Times int
 
-	// Latency delays the work. On an instance it is what overload looks like, for a dedicated gateway does not throttle.
+	// Latency delays the work until so long after the request's arrival. On an instance it is what overload looks like, for a dedicated gateway does not throttle.
 	Latency time.Duration
 	// Status and Code answer with an error in the face's own format, without doing the work. Status alone has the code that goes with it:
 	// 429 Rejected.Throttling, 503 ServiceUnavailableTemporary, 413 no body, any other InternalFailure.
@@ -165,13 +165,13 @@ type plan []Fault
 
 func (p plan) any() bool { return len(p) > 0 }
 
-// delay waits for the latencies of all faults and reports false when the client went away meanwhile.
-func (p plan) delay(ctx context.Context) bool {
+// delay waits for the latencies of all faults, counted from when the request arrived, and reports false when the client went away meanwhile.
+func (p plan) delay(ctx context.Context, arrived time.Time) bool {
 	var d time.Duration
 	for _, f := range p {
 		d += f.Latency
 	}
-	if d == 0 {
+	if d -= time.Since(arrived); d <= 0 {
 		return true
 	}
 	t := time.NewTimer(d)

@@ -3,6 +3,7 @@ package kmstest
 import (
 	"maps"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -40,10 +41,15 @@ func DocumentedQuotas() Quotas {
 // 429 Rejected.Throttling. Nil, the state at first, ends it. Instances never throttle; give them Fault.Latency.
 func (r *Region) SetQuotas(q Quotas) { r.cloud.quotas.set(r.ID, q) }
 
+// SetQuotaBurst sets for how long what a quota has left over is kept: a burst of that time's requests, and of one at least, is let through.
+// Without it that is a second. The documents do not tell.
+func (r *Region) SetQuotaBurst(d time.Duration) { r.cloud.quotas.setBurst(r.ID, d) }
+
 // quotas holds the buckets of all regions. A bucket runs in real time, for so do clients.
 type quotas struct {
 	mu      sync.Mutex
 	limits  map[string]Quotas
+	bursts  map[string]time.Duration
 	buckets map[bucketOf]*rate.Limiter
 }
 
@@ -57,6 +63,25 @@ func (q *quotas) set(region string, limits Quotas) {
 	}
 	q.limits[region] = maps.Clone(limits)
 	maps.DeleteFunc(q.buckets, func(b bucketOf, _ *rate.Limiter) bool { return b.region == region })
+}
+
+func (q *quotas) setBurst(region string, d time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.bursts == nil {
+		q.bursts = map[string]time.Duration{}
+	}
+	q.bursts[region] = d
+	maps.DeleteFunc(q.buckets, func(b bucketOf, _ *rate.Limiter) bool { return b.region == region })
+}
+
+// burst is how many requests come at once at most.
+func (q *quotas) burst(region string, limit int) int {
+	d, set := q.bursts[region]
+	if !set {
+		return limit
+	}
+	return max(1, int(d.Seconds()*float64(limit)))
 }
 
 // admits takes one request out of its bucket.
@@ -74,7 +99,7 @@ func (c *Cloud) admits(region string, class QuotaClass, action string) bool {
 	}
 	b := q.buckets[bucketOf{region, name}]
 	if b == nil {
-		b = rate.NewLimiter(rate.Limit(limit), limit)
+		b = rate.NewLimiter(rate.Limit(limit), q.burst(region, limit))
 		q.buckets[bucketOf{region, name}] = b
 	}
 	return b.Allow()
