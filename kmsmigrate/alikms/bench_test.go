@@ -1,5 +1,3 @@
-//go:build unix
-
 package alikms_test
 
 import (
@@ -14,7 +12,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -38,8 +35,8 @@ type subject struct {
 }
 
 func BenchmarkGateway(b *testing.B) {
-	cloud, opened := startFake(b, 0)
-	measure(b, cloud, opened, []subject{
+	cloud := startFake(b, 0)
+	measure(b, cloud, []subject{
 		{"official-sdk", officialGateway(0)},
 		{"official-sdk-tuned", officialGateway(256)},
 		{"keyhaul", keyhaulGateway},
@@ -51,15 +48,15 @@ func BenchmarkInstance(b *testing.B) {
 		key, err := rsa.GenerateKey(rand.Reader, 2048)
 		require.NoError(b, err)
 		digest := sha256.Sum256([]byte(benchText))
-		before := cpuTime(b)
+		before := cpuTime()
 		for b.Loop() {
 			_, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, digest[:])
 			require.NoError(b, err)
 		}
-		b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+		b.ReportMetric(float64((cpuTime()-before).Microseconds())/float64(b.N), "cpu-µs/op")
 	})
-	cloud, opened := startFake(b, 0)
-	measure(b, cloud, opened, []subject{
+	cloud := startFake(b, 0)
+	measure(b, cloud, []subject{
 		{"official-sdk", officialInstance(0)},
 		{"official-sdk-tuned", officialInstance(256)},
 		{"keyhaul", keyhaulInstance},
@@ -69,18 +66,18 @@ func BenchmarkInstance(b *testing.B) {
 // BenchmarkFarAway has 20 ms of latency on every answer: with 64 calls at once the most that can be had is 64/latency, or the
 // number of cores by the cost of a signature.
 func BenchmarkFarAway(b *testing.B) {
-	cloud, opened := startFake(b, 20*time.Millisecond)
+	cloud := startFake(b, 20*time.Millisecond)
 	for _, s := range []subject{{"gateway", keyhaulGateway}, {"instance", keyhaulInstance}} {
-		b.Run(s.name, func(b *testing.B) { run(b, cloud, opened, s, 64) })
+		b.Run(s.name, func(b *testing.B) { run(b, cloud, s, 64) })
 	}
 }
 
-func measure(b *testing.B, cloud fakeCloud, opened func() int, subjects []subject) {
+func measure(b *testing.B, cloud fakeCloud, subjects []subject) {
 	b.Helper()
 	for _, s := range subjects {
 		b.Run(s.name, func(b *testing.B) {
 			for _, c := range []int{1, 8, 64} {
-				b.Run(fmt.Sprintf("c%d", c), func(b *testing.B) { run(b, cloud, opened, s, c) })
+				b.Run(fmt.Sprintf("c%d", c), func(b *testing.B) { run(b, cloud, s, c) })
 			}
 		})
 	}
@@ -88,16 +85,16 @@ func measure(b *testing.B, cloud fakeCloud, opened func() int, subjects []subjec
 
 // run makes b.N calls from c goroutines. More connections than c mean that the machine was too busy for 64 handshakes within
 // Limits.Connect, and that some were repeated: TestWhatOpensAnotherConnection has the other reasons.
-func run(b *testing.B, cloud fakeCloud, opened func() int, s subject, c int) {
+func run(b *testing.B, cloud fakeCloud, s subject, c int) {
 	b.Helper()
 	call := s.open(b, cloud)
-	connections := opened()
+	connections := cloud.ask(fakeOrder{}).Opened
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	var wg sync.WaitGroup
 	var failed atomic.Pointer[error]
 	b.ReportAllocs()
-	before := cpuTime(b)
+	before := cpuTime()
 	b.ResetTimer()
 	for range c {
 		wg.Go(func() {
@@ -113,16 +110,9 @@ func run(b *testing.B, cloud fakeCloud, opened func() int, s subject, c int) {
 	if err := failed.Load(); err != nil {
 		b.Fatal(*err)
 	}
-	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+	b.ReportMetric(float64((cpuTime()-before).Microseconds())/float64(b.N), "cpu-µs/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
-	b.ReportMetric(float64(opened()-connections), "connections")
-}
-
-func cpuTime(b *testing.B) time.Duration {
-	b.Helper()
-	var usage syscall.Rusage
-	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	b.ReportMetric(float64(cloud.ask(fakeOrder{}).Opened-connections), "connections")
 }
 
 // officialGateway is one shared client, as applications use it. It races with itself, so it cannot run under -race; the

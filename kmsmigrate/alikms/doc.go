@@ -35,8 +35,10 @@
 // # Load
 //
 // [Limits] bounds the calls of an endpoint. Work under [kmsmigrate.Background] has what other calls leave of the rate and
-// of the connections, and backs off when the service throttles or slows down. An endpoint that fails many times in a row is
-// left alone for a moment. Retries are bounded for the whole endpoint as well as for each call, so that they do not keep a
+// of the connections, and backs off when the service throttles or slows down. A quota that nobody stated is found: the rate
+// falls once where throttling begins and stays close below it from then on. A foreground call that is throttled beside background
+// work is soon repeated, and that work held back meanwhile. An endpoint that fails many times in a row is left alone for a
+// moment. Retries are bounded for the whole endpoint as well as for each call, so that they do not keep a
 // service down that is trying to get up.
 //
 // # Credentials and permissions

@@ -67,13 +67,22 @@ func (e *endpoint) call(ctx context.Context, op operation) error {
 			e.budget.succeeded()
 			return nil
 		}
-		if !again || attempt >= cmp.Or(op.attempts, e.limits.Attempts) || !e.budget.take() {
+		if !again || attempt >= cmp.Or(op.attempts, e.limits.Attempts) {
+			return err
+		}
+		// The budget is for a service that is down. Background work that is throttled becomes slower instead.
+		throttled := errors.Is(err, kmsmigrate.ErrThrottled)
+		if (!background || !throttled) && !e.budget.take() {
 			return err
 		}
 		if background {
 			deadline = time.Now().Add(e.limits.Call)
 		}
-		if !pause(ctx, deadline, attempt) {
+		longest := min(firstPause<<(attempt-1), mostPause)
+		if attempt == 1 && throttled && !background && e.pacer.roomMade() {
+			longest = makeRoom
+		}
+		if !pause(ctx, deadline, longest) {
 			return err
 		}
 	}
@@ -224,8 +233,8 @@ const (
 
 // pause waits before the next attempt. It reports false, at once, where the call will not live that long: then the error
 // that is already known says more than a time-out would.
-func pause(ctx context.Context, deadline time.Time, attempt int) bool {
-	d := rand.N(min(firstPause<<(attempt-1), mostPause)) //nolint:gosec // jitter keeps no secret
+func pause(ctx context.Context, deadline time.Time, longest time.Duration) bool {
+	d := rand.N(longest) //nolint:gosec // jitter keeps no secret
 	return time.Until(deadline) > d && sleep(ctx, d) == nil
 }
 

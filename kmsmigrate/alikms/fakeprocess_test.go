@@ -1,8 +1,8 @@
 package alikms_test
 
 import (
-	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,9 +29,24 @@ type fakeCloud struct {
 	ClientKey                    []byte
 	Password                     string
 	SharedKey, InstanceKey       string
+
+	ask func(fakeOrder) fakeEvidence
 }
 
-// serveFake prints a fakeCloud, then, for every line on stdin, how many connections were opened; it ends with stdin.
+// fakeOrder is what the process is asked to do before it tells what it saw.
+type fakeOrder struct {
+	Quota int  // of symmetric operations a second, where it is not zero
+	Reset bool // the counters
+}
+
+// fakeEvidence is what the process saw.
+type fakeEvidence struct {
+	Opened                 int // connections
+	Calls, Good, Throttled int
+	CPU                    time.Duration // of the process since it began
+}
+
+// serveFake prints a fakeCloud, then a fakeEvidence for every fakeOrder on stdin; it ends with stdin.
 func serveFake() int {
 	latency, err := time.ParseDuration(os.Getenv(fakeProcess))
 	if err != nil {
@@ -66,12 +81,26 @@ func serveFake() int {
 		return fail(err)
 	}
 	id, secret := cloud.Credentials()
-	out := json.NewEncoder(os.Stdout)
-	err = out.Encode(fakeCloud{id, secret, region.HTTPS, region.CA(), instance.Addr, instance.CA(), clientKey.JSON, clientKey.Password, shared.ID(), dedicated.ID()})
-	for lines := bufio.NewScanner(os.Stdin); err == nil && lines.Scan(); {
-		err = out.Encode(cloud.Connections(kmstest.Match{}).Opened)
+	out, in := json.NewEncoder(os.Stdout), json.NewDecoder(os.Stdin)
+	err = out.Encode(fakeCloud{id, secret, region.HTTPS, region.CA(), instance.Addr, instance.CA(), clientKey.JSON, clientKey.Password, shared.ID(), dedicated.ID(), nil})
+	for err == nil {
+		var order fakeOrder
+		if err = in.Decode(&order); err != nil {
+			break
+		}
+		if order.Quota > 0 {
+			region.SetQuotaBurst(100 * time.Millisecond) // so that what is left over while there is no sweep does not hide the cap
+			region.SetQuotas(kmstest.Quotas{kmstest.Symmetric: order.Quota})
+		}
+		if order.Reset {
+			cloud.ResetEvidence()
+		}
+		err = out.Encode(fakeEvidence{
+			Opened: cloud.Connections(kmstest.Match{}).Opened, CPU: cpuTime(),
+			Calls: cloud.Count(kmstest.Match{}), Good: cloud.Count(kmstest.Match{OK: true}), Throttled: cloud.Count(kmstest.Match{Code: "Rejected.Throttling"}),
+		})
 	}
-	if err != nil {
+	if !errors.Is(err, io.EOF) {
 		return fail(err)
 	}
 	return 0
@@ -82,8 +111,8 @@ func fail(err error) int {
 	return 1
 }
 
-// startFake runs the fake in a process of its own and returns it, and a call that counts the connections opened so far.
-func startFake(b *testing.B, latency time.Duration) (fakeCloud, func() int) {
+// startFake runs the fake in a process of its own.
+func startFake(b *testing.B, latency time.Duration) fakeCloud {
 	b.Helper()
 	self, err := os.Executable()
 	require.NoError(b, err)
@@ -99,14 +128,13 @@ func startFake(b *testing.B, latency time.Duration) (fakeCloud, func() int) {
 		_ = in.Close()
 		_ = command.Wait()
 	})
-	decoder := json.NewDecoder(out)
+	encoder, decoder := json.NewEncoder(in), json.NewDecoder(out)
 	var cloud fakeCloud
 	require.NoError(b, decoder.Decode(&cloud))
-	return cloud, func() int {
-		_, err := io.WriteString(in, "\n")
-		require.NoError(b, err)
-		var opened int
-		require.NoError(b, decoder.Decode(&opened))
-		return opened
+	cloud.ask = func(order fakeOrder) (saw fakeEvidence) {
+		require.NoError(b, encoder.Encode(order))
+		require.NoError(b, decoder.Decode(&saw))
+		return saw
 	}
+	return cloud
 }

@@ -21,8 +21,9 @@ type Limits struct {
 	Concurrency int
 	// QPS is how many calls a second this process may make, retries included: its part of the quota, which the service
 	// counts per account and region on the shared gateway (1,000 for symmetric operations) and per instance on a
-	// dedicated one. Zero: as many as the service bears. Below it, and without it, the rate falls when the service
-	// throttles and grows again while it does not.
+	// dedicated one; 0.95 of it is used. Zero: as many as the service bears. Below it, and without it, the rate falls when
+	// the service throttles, and grows again while it does not: background work then keeps to that rate, and foreground calls
+	// do so for up to 250 ms each, for what is throttled may be the doing of others.
 	QPS float64
 	// ForegroundShare is the part of QPS and Concurrency, 0 to 1, that work under kmsmigrate.Background leaves free, so
 	// that other calls find room at once. Background work has what they do not use. Zero: 0.2.

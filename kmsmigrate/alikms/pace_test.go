@@ -2,6 +2,7 @@ package alikms
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -50,7 +51,7 @@ func work(ctx context.Context, p *pacer, s *service, workers int, background boo
 func limitOf(p *pacer) float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.limit
+	return p.width.limit
 }
 
 func pacerOf(t *testing.T, l Limits) *pacer {
@@ -74,18 +75,176 @@ func TestBackgroundWorkUsesTheWholeRateWhenNobodyElseDoes(t *testing.T) {
 	})
 }
 
+// sweepAgainst keeps 64 background workers calling a service for some time, and beside them, where every is not zero, foreground callers. It
+// returns how long each foreground call took that was answered, with its repetitions.
+func sweepAgainst(t *testing.T, p *pacer, s *service, d, every time.Duration) []time.Duration {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	sweep := work(ctx, p, s, 64, true)
+	if every == 0 {
+		sweep.Wait()
+		return nil
+	}
+	var mu sync.Mutex
+	var lasted []time.Duration
+	var calls sync.WaitGroup
+	for tick := time.Tick(every); ctx.Err() == nil; <-tick {
+		calls.Go(func() {
+			for start := time.Now(); p.wait(context.Background(), false) == nil; {
+				took, err := s.call()
+				p.ended(false, took, err)
+				if err == nil {
+					mu.Lock()
+					lasted = append(lasted, time.Since(start))
+					mu.Unlock()
+					return
+				}
+				time.Sleep(makeRoom) //nolint:forbidigo // virtual time: the pause before the next attempt, when it is the longest
+			}
+		})
+	}
+	calls.Wait()
+	sweep.Wait()
+	return lasted
+}
+
 func TestTheRateFindsACapThatNobodyStated(t *testing.T) {
+	t.Parallel()
+	const calls = 10_000
+	for name, c := range map[string]struct {
+		cap     rate.Limit
+		burst   int
+		latency time.Duration
+	}{
+		"near":             {1000, 10, 2 * time.Millisecond},
+		"far":              {1000, 10, 20 * time.Millisecond},
+		"a second's calls": {1000, 1000, 20 * time.Millisecond},
+		"small":            {200, 200, 20 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p, s := pacerOf(t, Limits{}), &service{limit: rate.NewLimiter(c.cap, c.burst)}
+				s.latency.Store(int64(c.latency))
+				sweepAgainst(t, p, s, time.Duration(calls/float64(c.cap)*float64(time.Second)), 0)
+				served, throttled := float64(s.served.Load()), float64(s.throttled.Load())
+				require.GreaterOrEqual(t, served, 0.9*calls)
+				require.Less(t, throttled, 0.05*served)
+			})
+		})
+	}
+}
+
+func TestForegroundCallsAreAsQuickBesideASweepThatFindsTheCap(t *testing.T) {
+	t.Parallel()
+	const latency = 20 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		p, s := pacerOf(t, Limits{}), &service{limit: rate.NewLimiter(1000, 1000)}
+		s.latency.Store(int64(latency))
+		lasted := sweepAgainst(t, p, s, 20*time.Second, 4*time.Millisecond)
+		require.GreaterOrEqual(t, len(lasted), 4990)
+		slices.Sort(lasted)
+		require.LessOrEqual(t, lasted[len(lasted)*99/100], latency*12/10)
+		require.GreaterOrEqual(t, s.served.Load(), int64(0.9*20*1000))
+		require.Less(t, s.throttled.Load(), s.served.Load()/50)
+	})
+}
+
+func TestTheRateFollowsACapThatMoves(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, s := pacerOf(t, Limits{}), &service{limit: rate.NewLimiter(500, 10)}
+		s.latency.Store(int64(20 * time.Millisecond))
+		sweepAgainst(t, p, s, 5*time.Second, 0)
+		for _, c := range []struct {
+			cap    rate.Limit
+			settle time.Duration
+		}{{150, 2 * time.Second}, {600, 25 * time.Second}} {
+			s.limit.SetLimit(c.cap)
+			sweepAgainst(t, p, s, c.settle, 0)
+			before, refused := s.served.Load(), s.throttled.Load()
+			sweepAgainst(t, p, s, 10*time.Second, 0)
+			require.GreaterOrEqual(t, float64(s.served.Load()-before), 0.9*10*float64(c.cap))
+			require.Less(t, s.throttled.Load()-refused, (s.served.Load()-before)/20)
+		}
+	})
+}
+
+func TestARateThatNobodyAsksForDoesNotGrow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, s := pacerOf(t, Limits{}), &service{limit: rate.NewLimiter(1000, 10)}
+		s.latency.Store(int64(20 * time.Millisecond))
+		sweepAgainst(t, p, s, 2*time.Second, 0)
+		found := p.ceiling.rate()
+		require.InDelta(t, 1000, found, 100)
+		for range 600 {
+			require.NoError(t, p.wait(t.Context(), false))
+			p.ended(false, 20*time.Millisecond, nil)
+			time.Sleep(100 * time.Millisecond) //nolint:forbidigo // virtual time
+		}
+		require.InDelta(t, found, p.ceiling.rate(), 10)
+		require.NotZero(t, p.found.rate)
+	})
+}
+
+// Where others use up the quota, a rate that follows every refusal falls to nothing. Foreground calls go on all the same.
+func TestForegroundCallsDoNotStarveWhereOthersUseTheQuota(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := pacerOf(t, Limits{})
-		s := &service{limit: rate.NewLimiter(1000, 10)}
-		s.latency.Store(int64(2 * time.Millisecond))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		calls := 0
+		for start := time.Now(); time.Since(start) < time.Minute; calls++ {
+			before := time.Now()
+			require.NoError(t, p.wait(t.Context(), false))
+			require.LessOrEqual(t, time.Since(before), patience)
+			var err error
+			if calls%5 == 0 {
+				err = kmsmigrate.ErrThrottled
+			}
+			p.ended(false, 20*time.Millisecond, err)
+			time.Sleep(5 * time.Millisecond) //nolint:forbidigo // virtual time
+		}
+		require.Less(t, p.ceiling.rate(), 50.0, "this is about a rate that fell")
+		ctx, cancel := context.WithTimeout(t.Context(), patience/10)
 		defer cancel()
-		work(ctx, p, s, 64, true).Wait()
-		require.GreaterOrEqual(t, s.served.Load(), int64(0.85*60*1000))
-		require.Less(t, s.throttled.Load(), s.served.Load()/20)
+		require.NoError(t, p.wait(ctx, false), "a call with less time goes early rather than not at all")
 	})
+}
+
+func TestWhatWasSentBeforeACutDoesNotCutAgain(t *testing.T) {
+	t.Parallel()
+	now, took := time.Now(), 20*time.Millisecond
+	var c ceiling
+	for range 1000 {
+		now = now.Add(time.Millisecond)
+		c.served(now, took)
+	}
+	require.False(t, c.refused(now, took), "where no rate is known, it is measured first")
+	for range 19 {
+		now = now.Add(time.Millisecond)
+		c.served(now, took)
+		require.Zero(t, c.rate())
+	}
+	now = now.Add(time.Millisecond)
+	require.True(t, c.refused(now, took))
+	first := c.rate()
+	require.InDelta(t, 1000*(1-dip)*19/21, first, 50)
+	for range 20 {
+		now = now.Add(time.Millisecond)
+		require.False(t, c.refused(now.Add(-time.Microsecond), took), "it was under way already")
+	}
+	for n := range enough - 1 {
+		now = now.Add(time.Millisecond)
+		if n%2 == 0 {
+			require.False(t, c.refused(now, took), "too few to tell")
+		} else {
+			c.served(now, took)
+		}
+	}
+	require.True(t, c.refused(now, took))
+	require.InDelta(t, first/2*(1-dip), c.rate(), first/10, "half was refused, and so half is borne")
 }
 
 func TestForegroundCallsGoBeforeBackgroundWork(t *testing.T) {
@@ -157,7 +316,7 @@ func TestACallThatCannotHaveItsTurnInTimeFailsAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := pacerOf(t, Limits{QPS: 1})
-		for p.tokens >= 1 {
+		for p.stated.tokens >= 1 {
 			require.NoError(t, p.wait(t.Context(), false))
 		}
 		start := time.Now()
