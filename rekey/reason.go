@@ -15,6 +15,7 @@ type kind uint8
 const (
 	kindRecord   kind = iota // it is about this record: quarantine it and go on
 	kindOutage               // it says nothing of the record: wait and try again
+	kindStore                // the same, and it is the store that fails
 	kindConflict             // somebody else wrote: nothing to do
 	kindBusy                 // somebody else holds a lock
 	kindFatal                // no record can be renewed: stop
@@ -51,7 +52,7 @@ func swapKind(err error) kind {
 	case errors.Is(err, ErrRefused):
 		return kindRecord
 	default:
-		return kindOutage
+		return kindStore
 	}
 }
 
@@ -64,6 +65,7 @@ const (
 	ReasonBadAnswer  = "bad answer"                    // the service answers, and not with what can be right
 	ReasonKeyDown    = "its key cannot be used"        // denied, disabled or down, while other keys work
 	ReasonRefused    = "the store refuses"             // the new value does not fit the store
+	ReasonStore      = "the store fails"               // again and again for this record, while others are swapped
 	ReasonMismatch   = "reads back wrongly"            // after it was renewed, something else is there that does not open
 	ReasonOther      = "cannot be renewed"
 )

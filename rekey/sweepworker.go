@@ -91,9 +91,11 @@ func (s *sweep) renew(it *item) bool {
 			if sleep(s.ctx, busyPause<<(2*(busy-1))) != nil {
 				return false
 			}
-		case kindOutage:
+		case kindOutage, kindStore:
 			s.report.retry()
-			s.o.Fleet.failed(err)
+			if what == kindOutage {
+				s.o.Fleet.failed(err)
+			}
 			if errors.Is(err, kmsmigrate.ErrBadAnswer) {
 				if bad++; bad == badAnswers {
 					s.quarantine(it.rec.ID, it.class, ReasonBadAnswer, err)
@@ -103,8 +105,8 @@ func (s *sweep) renew(it *item) bool {
 			if since.IsZero() {
 				since = began
 			}
-			if s.ofOneKey(it, err, since) {
-				s.quarantine(it.rec.ID, it.class, ReasonKeyDown, err)
+			if reason := s.ofOne(it, what, err, since); reason != "" {
+				s.quarantine(it.rec.ID, it.class, reason, err)
 				return s.ctx.Err() == nil
 			}
 			if err := s.gate.fail(began, err, s.o.Patience); err != nil {
@@ -115,24 +117,29 @@ func (s *sweep) renew(it *item) bool {
 	}
 }
 
-// ofOneKey tells an outage of one key among several from one of everything: others were renewed while this one was
-// tried for as long as patience lasts. From then on records of that key are tried once, and do not hold up the rest.
-func (s *sweep) ofOneKey(it *item, err error, since time.Time) bool {
-	if it.key == (kmsmigrate.KeyRef{}) {
-		return false
-	}
-	if s.dead.has(it.key) {
-		return true
+// ofOne tells an outage of one key among several, or of one record in the store, from one of everything: others were renewed
+// while this one was tried for as long as patience lasts. It returns the reason to quarantine the record for, or "". From
+// then on records of that key are tried once, and do not hold up the rest.
+func (s *sweep) ofOne(it *item, what kind, err error, since time.Time) string {
+	of := what == kindOutage && it.key != (kmsmigrate.KeyRef{})
+	switch {
+	case of && s.dead.has(it.key):
+		return ReasonKeyDown
+	case !of && what != kindStore:
+		return ""
 	}
 	patience := s.o.Patience
 	if errors.Is(err, kmsmigrate.ErrDenied) || errors.Is(err, kmsmigrate.ErrKeyState) {
 		patience = min(patience, configPatience)
 	}
 	if time.Since(since) < patience || !s.report.renewedSince(since) {
-		return false
+		return ""
+	}
+	if what == kindStore {
+		return ReasonStore
 	}
 	s.dead.add(it.key)
-	return true
+	return ReasonKeyDown
 }
 
 // kindDone is what try returns for a record that is finished and counted.
