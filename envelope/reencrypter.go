@@ -25,8 +25,8 @@ type Reencrypter struct {
 func (e *Envelope) Reencrypting() *Reencrypter { return &Reencrypter{envelope: e} }
 
 // Converting returns a Codec that moves records of every configured format into the one that Seal writes, whichever side they
-// are of; with a Config.Table, into records whose data keys are in the Table. Records that are in this format already are
-// renewed as Envelope.Renew does it, payload untouched.
+// are of; with a Config.Table, into records whose data keys are in the Table. Records of this format are renewed, and moved
+// into the Table, as Envelope.Renew does it, payload untouched.
 func (e *Envelope) Converting() *Reencrypter { return &Reencrypter{envelope: e, convert: true} }
 
 // Open is Envelope.Open. In Rewrite, what Renew would convert is stale too.
@@ -62,8 +62,8 @@ func (r *Reencrypter) Inspect(record []byte) (kmsmigrate.Info, error) {
 // re-wraps them, and Reencrypting refuses those of the old side with ErrFormat.
 func (r *Reencrypter) Renew(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.Renewed, error) {
 	e := r.envelope
-	if r.convert && (e.writes(record) || isStream(record)) {
-		return e.Renew(ctx, record, ec)
+	if r.convert && (e.writes(record) || isStream(record) || e.layout == nil && isOwn(record)) {
+		return e.Renew(ctx, record, ec) // which also moves a data key into the Table
 	}
 	info, err := e.Inspect(record)
 	if err != nil {

@@ -280,8 +280,8 @@ var mutants = []mutant{
 	},
 	{
 		invariant: "envelope: no copy is dropped on a memory alone", file: "envelope/wrongcopies.go",
-		guard:  `	case err == nil:`,
-		broken: `	case err == nil && false:`,
+		guard:  `k, err := e.cold().unwrapFit(ctx, p, forLayoutOpening, 0, c.wrapped, of.kc, of.fits.ofKey(of.value))`,
+		broken: `k, err := (*openingKey)(nil), ErrTampered`,
 		tests:  "TestACopyThatWasWrongOnceIsAskedAgainBeforeItIsReplaced",
 	},
 }
