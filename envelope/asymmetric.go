@@ -28,9 +28,9 @@ func (Asymmetric) Context([]byte, kmsmigrate.EncryptionContext) (kmsmigrate.Encr
 
 // Parse joins version and ciphertext.
 func (a Asymmetric) Parse(record []byte) (Header, error) {
-	columns, err := kmsmigrate.Unpack(record, 2)
-	if err != nil || !bytes.Equal(kmsmigrate.Pack(columns...), record) {
-		return Header{}, badFormat(a.Name(), 0, "want a packed value of a version id and a ciphertext")
+	columns, at, err := unpack(a.Name(), record, 2)
+	if err != nil {
+		return Header{}, err
 	}
 	version, ciphertext := columns[0], columns[1]
 	if len(version) == 0 {
@@ -39,13 +39,13 @@ func (a Asymmetric) Parse(record []byte) (Header, error) {
 	if !a.Raw {
 		decoded, ok := decodeBase64(ciphertext)
 		if !ok {
-			return Header{}, badFormat(a.Name(), 0, "want base64 in column 2 of 2")
+			return Header{}, badFormat(a.Name(), at[1]+notBase64(ciphertext), "want base64 in column 2 of 2")
 		}
 		ciphertext = decoded
 	}
 	blob := append(bytes.Clone(version), ciphertext...)
 	if _, ok := kmsmigrate.BlobVersion(blob); !ok || len(version) != kmsmigrate.VersionIDSize {
-		return Header{}, badFormat(a.Name(), 0, "want the 36-byte id of the key version, in column 1 of 2 or in Asymmetric.Version, and a ciphertext")
+		return Header{}, badFormat(a.Name(), at[0], "want the 36-byte id of the key version, in column 1 of 2 or in Asymmetric.Version, and a ciphertext")
 	}
 	return Header{Values: []Value{{Copies: [][]byte{blob}}}, Direct: true}, nil
 }

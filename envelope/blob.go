@@ -50,7 +50,7 @@ func (b Blob) Parse(record []byte) (Header, error) {
 	if !b.Raw {
 		decoded, ok := decodeBase64(record)
 		if !ok {
-			return Header{}, badFormat(b.Name(), 0, "want a CiphertextBlob in base64")
+			return Header{}, badFormat(b.Name(), notBase64(record), "want a CiphertextBlob in base64")
 		}
 		blob = decoded
 	}
@@ -61,7 +61,14 @@ func (b Blob) Parse(record []byte) (Header, error) {
 		}
 	}
 	if _, ok := kmsmigrate.BlobVersion(blob); !ok {
-		return Header{}, badFormat(b.Name(), 0, "want the id of a key version, 36 bytes, and 28 bytes or more after it")
+		at := 0
+		switch {
+		case b.Advance && b.Raw:
+			at = len(advancePrefix)
+		case b.Advance:
+			at = base64.StdEncoding.EncodedLen(len(advancePrefix))
+		}
+		return Header{}, badFormat(b.Name(), at, "want the id of a key version, 36 bytes, and 28 bytes or more after it")
 	}
 	return Header{Values: []Value{{Copies: [][]byte{blob}}}, Direct: true}, nil
 }

@@ -36,33 +36,37 @@ func (BlobInfo) Context([]byte, kmsmigrate.EncryptionContext) (kmsmigrate.Encryp
 // message is a parsed protobuf message: its fields as they stand, and those of type bytes by number.
 type message struct {
 	fields []messageField
+	end    int // where in the record it ends
 }
 
 type messageField struct {
 	number protowire.Number
 	raw    []byte // tag and value
 	value  []byte // of type bytes
+	at     int    // of the value in the record
 }
 
-// parseMessage reads fields up to number last, each once but for repeated ones that are no bytes, in shortest form.
-func parseMessage(layout string, data []byte, last protowire.Number) (message, error) {
-	var m message
+// parseMessage reads fields up to number last, each once but for repeated ones that are no bytes, in shortest form. The message
+// stands at an offset of the record, for errors.
+func parseMessage(layout string, data []byte, last protowire.Number, base int) (message, error) {
+	m := message{end: base + len(data)}
 	seen := map[protowire.Number]bool{}
 	for at := 0; at < len(data); {
 		number, kind, n := protowire.ConsumeTag(data[at:])
 		if n < 0 || number > last {
-			return m, badFormat(layout, at, "want a field numbered 1 to %d", last)
+			return m, badFormat(layout, base+at, "want a field numbered 1 to %d", last)
 		}
 		size := protowire.ConsumeFieldValue(number, kind, data[at+n:])
 		if size < 0 {
-			return m, badFormat(layout, at, "want the value of a field, the message ends")
+			return m, badFormat(layout, base+at, "want the value of a field, the message ends")
 		}
 		f := messageField{number: number, raw: data[at : at+n+size]}
 		if kind == protowire.BytesType {
 			f.value, _ = protowire.ConsumeBytes(data[at+n:])
+			f.at = base + at + n + size - len(f.value)
 			again := protowire.AppendBytes(protowire.AppendTag(nil, number, kind), f.value)
 			if seen[number] || !bytes.Equal(again, f.raw) {
-				return m, badFormat(layout, at, "want each field once, with lengths in their shortest form")
+				return m, badFormat(layout, base+at, "want each field once, with lengths in their shortest form")
 			}
 			seen[number] = true
 		}
@@ -73,12 +77,18 @@ func parseMessage(layout string, data []byte, last protowire.Number) (message, e
 }
 
 func (m message) bytes(number protowire.Number) []byte {
+	value, _ := m.bytesAt(number)
+	return value
+}
+
+// bytesAt returns a field of type bytes and where it stands, or nil and where the message ends.
+func (m message) bytesAt(number protowire.Number) ([]byte, int) {
 	for _, f := range m.fields {
-		if f.number == number {
-			return f.value
+		if f.number == number && f.value != nil {
+			return f.value, f.at
 		}
 	}
-	return nil
+	return nil, m.end
 }
 
 // with returns the message with other values for some of its fields. The others stay as they stand.
@@ -96,20 +106,24 @@ func (m message) with(values map[protowire.Number][]byte) []byte {
 
 // parts reads both messages and decodes the wrapped data key.
 func (b BlobInfo) parts(record []byte) (blob, keyInfo message, wrapped []byte, err error) {
-	if blob, err = parseMessage(b.Name(), record, blobLast); err != nil {
+	if blob, err = parseMessage(b.Name(), record, blobLast, 0); err != nil {
 		return
 	}
-	if keyInfo, err = parseMessage(b.Name()+" key_info", blob.bytes(blobKeyInfo), keyInfoLast); err != nil {
+	inner, at := blob.bytesAt(blobKeyInfo)
+	if keyInfo, err = parseMessage(b.Name()+" key_info", inner, keyInfoLast, at); err != nil {
 		return
 	}
-	wrapped, ok := decodeBase64(keyInfo.bytes(keyInfoWrapped))
+	text, at := keyInfo.bytesAt(keyInfoWrapped)
+	wrapped, ok := decodeBase64(text)
+	iv, ivAt := blob.bytesAt(blobIV)
+	ciphertext, ciphertextAt := blob.bytesAt(blobCiphertext)
 	switch {
 	case !ok || len(wrapped) == 0 || len(wrapped) > MaxWrapped:
-		err = badFormat(b.Name(), 0, "want key_info.wrapped_key, a CiphertextBlob in base64")
-	case len(blob.bytes(blobIV)) != nonceSize:
-		err = badFormat(b.Name(), 0, "want iv, 12 bytes")
-	case len(blob.bytes(blobCiphertext)) < tagSize:
-		err = badFormat(b.Name(), 0, "want ciphertext, 16 bytes or more")
+		err = badFormat(b.Name(), at+notBase64(text), "want key_info.wrapped_key, a CiphertextBlob in base64 of 1 to %d bytes", MaxWrapped)
+	case len(iv) != nonceSize:
+		err = badFormat(b.Name(), ivAt, "want iv, 12 bytes")
+	case len(ciphertext) < tagSize:
+		err = badFormat(b.Name(), ciphertextAt, "want ciphertext, 16 bytes or more")
 	}
 	return
 }
@@ -136,9 +150,10 @@ func (b BlobInfo) Open(record []byte, values [][]byte, ec kmsmigrate.EncryptionC
 	if err != nil {
 		return nil, err
 	}
-	plaintext, ok := AES.open(values[0], blob.bytes(blobIV), blob.bytes(blobCiphertext), b.bound(ec))
+	ciphertext, at := blob.bytesAt(blobCiphertext)
+	plaintext, ok := AES.open(values[0], blob.bytes(blobIV), ciphertext, b.bound(ec))
 	if !ok {
-		return nil, tampered(b.Name(), 0, "ciphertext or iv is not what was sealed, or the data key is another")
+		return nil, tampered(b.Name(), at, "ciphertext or iv is not what was sealed, or the data key is another")
 	}
 	return plaintext, nil
 }

@@ -1,7 +1,6 @@
 package envelope
 
 import (
-	"bytes"
 	"encoding/base64"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
@@ -31,14 +30,11 @@ func (Columns) Context(_ []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.En
 	return ec, nil
 }
 
-// parts returns the three columns, decoded.
-func (c Columns) parts(record []byte) (wrapped, nonce, payload []byte, err error) {
-	columns, err := kmsmigrate.Unpack(record, 3)
+// parts returns the three columns, decoded, and where they begin.
+func (c Columns) parts(record []byte) (columns [][]byte, at []int, err error) {
+	columns, at, err = unpack(c.Name(), record, 3)
 	if err != nil {
-		return nil, nil, nil, badFormat(c.Name(), 0, "want a packed value of 3 columns")
-	}
-	if !bytes.Equal(kmsmigrate.Pack(columns...), record) {
-		return nil, nil, nil, badFormat(c.Name(), 0, "want a packed value of 3 columns with lengths in their shortest form")
+		return nil, nil, err
 	}
 	for i, raw := range []bool{c.DataKeyRaw, c.NonceRaw, c.PayloadRaw} {
 		if raw {
@@ -46,28 +42,28 @@ func (c Columns) parts(record []byte) (wrapped, nonce, payload []byte, err error
 		}
 		decoded, ok := decodeBase64(columns[i])
 		if !ok {
-			return nil, nil, nil, badFormat(c.Name(), 0, "want base64 in column %d of 3", i+1)
+			return nil, nil, badFormat(c.Name(), at[i]+notBase64(columns[i]), "want base64 in column %d of 3", i+1)
 		}
 		columns[i] = decoded
 	}
 	switch {
 	case len(columns[0]) == 0 || len(columns[0]) > MaxWrapped:
-		return nil, nil, nil, badFormat(c.Name(), 0, "want a wrapped data key of 1 to %d bytes in column 1 of 3", MaxWrapped)
+		return nil, nil, badFormat(c.Name(), at[0], "want a wrapped data key of 1 to %d bytes in column 1 of 3", MaxWrapped)
 	case len(columns[1]) != nonceSize:
-		return nil, nil, nil, badFormat(c.Name(), 0, "want a nonce of 12 bytes in column 2 of 3")
+		return nil, nil, badFormat(c.Name(), at[1], "want a nonce of 12 bytes in column 2 of 3")
 	case len(columns[2]) < tagSize:
-		return nil, nil, nil, badFormat(c.Name(), 0, "want a payload of 16 bytes or more in column 3 of 3")
+		return nil, nil, badFormat(c.Name(), at[2], "want a payload of 16 bytes or more in column 3 of 3")
 	}
-	return columns[0], columns[1], columns[2], nil
+	return columns, at, nil
 }
 
 // Parse unpacks the columns.
 func (c Columns) Parse(record []byte) (Header, error) {
-	wrapped, _, _, err := c.parts(record)
+	columns, _, err := c.parts(record)
 	if err != nil {
 		return Header{}, err
 	}
-	return Header{Values: []Value{{Copies: [][]byte{wrapped}}}}, nil
+	return Header{Values: []Value{{Copies: [][]byte{columns[0]}}}}, nil
 }
 
 func (c Columns) bound(ec kmsmigrate.EncryptionContext) []byte {
@@ -79,13 +75,13 @@ func (c Columns) bound(ec kmsmigrate.EncryptionContext) []byte {
 
 // Open opens the payload.
 func (c Columns) Open(record []byte, values [][]byte, ec kmsmigrate.EncryptionContext) ([]byte, error) {
-	_, nonce, payload, err := c.parts(record)
+	columns, at, err := c.parts(record)
 	if err != nil {
 		return nil, err
 	}
-	plaintext, ok := c.Cipher.open(values[0], nonce, payload, c.bound(ec))
+	plaintext, ok := c.Cipher.open(values[0], columns[1], columns[2], c.bound(ec))
 	if !ok {
-		return nil, tampered(c.Name(), 0, "the payload or its nonce is not what was sealed, or the data key is another")
+		return nil, tampered(c.Name(), at[2], "the payload or its nonce is not what was sealed, or the data key is another")
 	}
 	return plaintext, nil
 }
@@ -96,9 +92,9 @@ func (c Columns) Rewrap(record []byte, r Rewrap) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	columns, err := kmsmigrate.Unpack(record, 3)
+	columns, _, err := unpack(c.Name(), record, 3)
 	if err != nil {
-		return nil, badFormat(c.Name(), 0, "want a packed value of 3 columns")
+		return nil, err
 	}
 	return kmsmigrate.Pack(encodeColumn(wrapped, c.DataKeyRaw), columns[1], columns[2]), nil
 }

@@ -63,3 +63,5 @@ func TestDetectDoesNotGuess(t *testing.T) {
 type named struct{ envelope.JSON }
 
 func (named) Name() string { return "renamed" }
+
+func newMemoryKey(ref kmsmigrate.KeyRef) *keytest.Key { return keytest.New(keytest.Config{Ref: ref}) }

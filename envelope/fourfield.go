@@ -42,12 +42,13 @@ func (FourField) Context(_ []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.
 	return ec, nil
 }
 
-// parts decodes the object.
-func (l FourField) parts(record []byte) (m EnvelopeCipherText, err error) {
-	fields, err := jsonFields(l.Name(), record)
+// parts decodes the object, and says where the payload stands.
+func (l FourField) parts(record []byte) (m EnvelopeCipherText, payload field, err error) {
+	fields, err := jsonFields(l.Name(), record, 0)
 	if err != nil {
-		return m, err
+		return m, payload, err
 	}
+	end := bytes.LastIndexByte(record, '}')
 	for _, f := range []struct {
 		name        string
 		to          *[]byte
@@ -58,25 +59,30 @@ func (l FourField) parts(record []byte) (m EnvelopeCipherText, err error) {
 		{"Iv", &m.Iv, nonceSize, nonceSize},
 		{"CipherText", &m.CipherText, tagSize, len(record)},
 	} {
-		value, ok := decodeBase64([]byte(fields[f.name].text))
+		text, ok := fields[f.name]
+		if !ok {
+			return m, payload, badFormat(l.Name(), end, "want a text field %s before the object ends", f.name)
+		}
+		value, ok := decodeBase64([]byte(text.text))
 		if !ok || len(value) < f.least || len(value) > f.most {
-			return m, badFormat(l.Name(), fields[f.name].start, "want %s in base64, of %d bytes or more", f.name, f.least)
+			return m, payload, badFormat(l.Name(), text.start, "want %s in base64, of %d bytes or more", f.name, f.least)
 		}
 		*f.to = value
 	}
 	m.KeyVersionID = l.Version
+	at := end
 	if f, ok := fields["KeyVersionId"]; ok {
-		m.KeyVersionID = f.text
+		m.KeyVersionID, at = f.text, f.start
 	}
 	if len(m.KeyVersionID) != kmsmigrate.VersionIDSize {
-		return m, badFormat(l.Name(), fields["KeyVersionId"].start, "want the 36-byte id of the key version, in KeyVersionId or in FourField.Version")
+		return m, payload, badFormat(l.Name(), at, "want the 36-byte id of the key version, in KeyVersionId or in FourField.Version")
 	}
-	return m, nil
+	return m, fields["CipherText"], nil
 }
 
 // Parse puts the wrapped data key into the form of the OpenAPI.
 func (l FourField) Parse(record []byte) (Header, error) {
-	m, err := l.parts(record)
+	m, _, err := l.parts(record)
 	if err != nil {
 		return Header{}, err
 	}
@@ -86,13 +92,13 @@ func (l FourField) Parse(record []byte) (Header, error) {
 
 // Open opens the payload.
 func (l FourField) Open(record []byte, values [][]byte, _ kmsmigrate.EncryptionContext) ([]byte, error) {
-	m, err := l.parts(record)
+	m, payload, err := l.parts(record)
 	if err != nil {
 		return nil, err
 	}
 	plaintext, ok := AES.open(values[0], m.Iv, m.CipherText, nil)
 	if !ok {
-		return nil, tampered(l.Name(), 0, "CipherText or Iv is not what was sealed, or the data key is another")
+		return nil, tampered(l.Name(), payload.start, "CipherText or Iv is not what was sealed, or the data key is another")
 	}
 	return plaintext, nil
 }
@@ -118,7 +124,7 @@ func (l FourField) Rewrap(record []byte, r Rewrap) ([]byte, error) {
 	for _, change := range []struct{ name, text string }{
 		{"EncryptedDataKey", b64(body)}, {"DataKeyIV", b64(nonce)}, {"KeyVersionId", version},
 	} {
-		fields, err := jsonFields(l.Name(), record)
+		fields, err := jsonFields(l.Name(), record, 0)
 		if err != nil {
 			return nil, err
 		}

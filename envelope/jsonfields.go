@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// field is a text value of a JSON object and where it stands, quotes included.
+// field is a text value of a JSON object and where in the object it stands, quotes included.
 type field struct {
 	text       string
 	start, end int
@@ -14,11 +14,12 @@ type field struct {
 
 // jsonFields returns the text fields of the one object that record is, by name. Values of other kinds are passed over. It is
 // strict about what could mean two things: a name that stands twice, more than one value, and anything that is no
-// object are errors. The offsets let a value be replaced without touching another byte.
-func jsonFields(layout string, record []byte) (map[string]field, error) {
+// object are errors. The offsets let a value be replaced without touching another byte. The object stands at an offset of the
+// record, for errors.
+func jsonFields(layout string, record []byte, base int) (map[string]field, error) {
 	d := json.NewDecoder(bytes.NewReader(record))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, badFormat(layout, 0, "want a JSON object")
+		return nil, badFormat(layout, base, "want a JSON object")
 	}
 	fields, seen := map[string]field{}, map[string]bool{}
 	for d.More() {
@@ -26,30 +27,30 @@ func jsonFields(layout string, record []byte) (map[string]field, error) {
 		t, err := d.Token()
 		name, ok := t.(string)
 		if err != nil || !ok {
-			return nil, badFormat(layout, at, "want the name of a field")
+			return nil, badFormat(layout, base+at, "want the name of a field")
 		}
 		if seen[name] {
-			return nil, badFormat(layout, at, "a field stands twice")
+			return nil, badFormat(layout, base+at, "want each field once")
 		}
 		seen[name] = true
 		var raw json.RawMessage
 		if err := d.Decode(&raw); err != nil {
-			return nil, badFormat(layout, at, "want a JSON value")
+			return nil, badFormat(layout, base+at, "want a JSON value")
 		}
 		if raw[0] == '"' {
 			var text string
 			if err := json.Unmarshal(raw, &text); err != nil {
-				return nil, badFormat(layout, at, "want a JSON string")
+				return nil, badFormat(layout, base+at, "want a JSON string")
 			}
 			end := int(d.InputOffset())
 			fields[name] = field{text: text, start: end - len(raw), end: end}
 		}
 	}
 	if _, err := d.Token(); err != nil {
-		return nil, badFormat(layout, len(record), "want the end of the JSON object")
+		return nil, badFormat(layout, base+int(d.InputOffset()), "want the end of the JSON object")
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, badFormat(layout, int(d.InputOffset()), "want nothing after the JSON object")
+		return nil, badFormat(layout, base+int(d.InputOffset()), "want nothing after the JSON object")
 	}
 	return fields, nil
 }

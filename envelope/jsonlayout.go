@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"slices"
@@ -45,16 +46,16 @@ func (j JSON) names() (dataKey, nonce, payload string) {
 	return or(j.DataKey, "encryptedDataKey"), or(j.Nonce, "iv"), or(j.Payload, "cipherText")
 }
 
-// parts returns the data key's field and the decoded values.
-func (j JSON) parts(record []byte) (keyField field, wrapped, nonce, payload []byte, err error) {
-	fields, err := jsonFields(j.Name(), record)
+// parts returns the fields of data key and payload, and the decoded values.
+func (j JSON) parts(record []byte) (keyField, payloadField field, wrapped, nonce, payload []byte, err error) {
+	fields, err := jsonFields(j.Name(), record, 0)
 	if err != nil {
-		return field{}, nil, nil, nil, err
+		return field{}, field{}, nil, nil, nil, err
 	}
 	decode := func(name, what string, least, most int) []byte {
 		f, ok := fields[name]
 		if !ok && err == nil {
-			err = badFormat(j.Name(), 0, "the object has no text field for the %s", what)
+			err = badFormat(j.Name(), bytes.LastIndexByte(record, '}'), "want a text field for the %s before the object ends", what)
 		}
 		value, ok := decodeBase64([]byte(f.text))
 		if (!ok || len(value) < least || len(value) > most) && err == nil {
@@ -70,12 +71,12 @@ func (j JSON) parts(record []byte) (keyField field, wrapped, nonce, payload []by
 	} else {
 		payload = slices.Concat(decode(payloadName, "payload", 0, len(record)), decode(j.Tag, "tag", tagSize, tagSize))
 	}
-	return fields[dataKeyName], wrapped, nonce, payload, err
+	return fields[dataKeyName], fields[payloadName], wrapped, nonce, payload, err
 }
 
 // Parse reads the object.
 func (j JSON) Parse(record []byte) (Header, error) {
-	_, wrapped, _, _, err := j.parts(record)
+	_, _, wrapped, _, _, err := j.parts(record)
 	if err != nil {
 		return Header{}, err
 	}
@@ -91,13 +92,13 @@ func (j JSON) bound(ec kmsmigrate.EncryptionContext) []byte {
 
 // Open opens the payload.
 func (j JSON) Open(record []byte, values [][]byte, ec kmsmigrate.EncryptionContext) ([]byte, error) {
-	_, _, nonce, payload, err := j.parts(record)
+	_, at, _, nonce, payload, err := j.parts(record)
 	if err != nil {
 		return nil, err
 	}
 	plaintext, ok := j.Cipher.open(values[0], nonce, payload, j.bound(ec))
 	if !ok {
-		return nil, tampered(j.Name(), 0, "the payload or its nonce is not what was sealed, or the data key is another")
+		return nil, tampered(j.Name(), at.start, "the payload or its nonce is not what was sealed, or the data key is another")
 	}
 	return plaintext, nil
 }
@@ -108,7 +109,7 @@ func (j JSON) Rewrap(record []byte, r Rewrap) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, _, _, _, err := j.parts(record)
+	f, _, _, _, _, err := j.parts(record)
 	if err != nil {
 		return nil, err
 	}

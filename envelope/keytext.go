@@ -3,6 +3,7 @@ package envelope
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 )
 
 // decodeBase64 decodes standard base64 with padding, and nothing else: no line breaks, which Go's decoder skips, and no
@@ -17,6 +18,18 @@ func decodeBase64(text []byte) ([]byte, bool) {
 		return nil, false
 	}
 	return out[:n], true
+}
+
+// notBase64 returns the offset at which text stops being what decodeBase64 takes.
+func notBase64(text []byte) int {
+	if i := bytes.IndexAny(text, "\r\n"); i >= 0 {
+		return i
+	}
+	var corrupt base64.CorruptInputError
+	if _, err := base64.StdEncoding.Strict().Decode(make([]byte, base64.StdEncoding.DecodedLen(len(text))), text); errors.As(err, &corrupt) {
+		return min(int(corrupt), len(text))
+	}
+	return len(text)
 }
 
 // keyReadings returns the AES keys that an unwrapped value can mean. The KMS's own data keys are wrapped as base64 text, the

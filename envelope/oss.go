@@ -47,53 +47,78 @@ func (OSS) Context([]byte, kmsmigrate.EncryptionContext) (kmsmigrate.EncryptionC
 	return nil, nil
 }
 
-// parts returns metadata and body, and the two wrapped values.
-func (o OSS) parts(record []byte) (columns [][]byte, wrapped [2][]byte, err error) {
-	columns, err = kmsmigrate.Unpack(record, 2)
-	if err != nil || !bytes.Equal(kmsmigrate.Pack(columns...), record) {
-		return nil, wrapped, badFormat(o.Name(), 0, "want a packed value of metadata and body")
-	}
-	all, err := jsonFields(o.Name(), columns[0])
+// ossObject is a parsed record.
+type ossObject struct {
+	metadata, body []byte
+	wrapped        [2][]byte // key and IV
+	at             [2]int    // of the two in the record
+}
+
+func (o OSS) parse(record []byte) (m ossObject, err error) {
+	columns, at, err := unpack(o.Name(), record, 2)
 	if err != nil {
-		return nil, wrapped, err
+		return m, err
+	}
+	m.metadata, m.body = columns[0], columns[1]
+	fields, err := o.headers(m.metadata, at[0])
+	if err != nil {
+		return m, err
+	}
+	end := at[0] + bytes.LastIndexByte(m.metadata, '}')
+	for _, name := range []string{ossCEKAlg, ossWrapAlg, ossKey, ossStart} {
+		if _, ok := fields[name]; !ok {
+			return m, badFormat(o.Name(), end, "want a header %s before the metadata ends", name)
+		}
+	}
+	if f := fields[ossCEKAlg]; f.text != ossCTR {
+		return m, badFormat(o.Name(), at[0]+f.start, "want cek-alg %s", ossCTR)
+	}
+	if f := fields[ossWrapAlg]; f.text != ossKMS {
+		return m, badFormat(o.Name(), at[0]+f.start, "want wrap-alg %s", ossKMS)
+	}
+	for i, name := range []string{ossKey, ossStart} {
+		value, ok := decodeBase64([]byte(fields[name].text))
+		m.wrapped[i], m.at[i] = value, at[0]+fields[name].start
+		if _, isBlob := kmsmigrate.BlobVersion(value); !ok || !isBlob || len(value) > MaxWrapped {
+			return m, badFormat(o.Name(), m.at[i], "want a ciphertext of the KMS in base64 in %s", name)
+		}
+	}
+	return m, nil
+}
+
+// headers returns the text fields of the metadata under the short names of headers.
+func (o OSS) headers(metadata []byte, at int) (map[string]field, error) {
+	all, err := jsonFields(o.Name(), metadata, at)
+	if err != nil {
+		return nil, err
 	}
 	fields := map[string]field{}
 	for name, f := range all {
 		short := strings.TrimPrefix(strings.ToLower(name), ossPrefix)
 		if _, twice := fields[short]; twice {
-			return nil, wrapped, badFormat(o.Name(), f.start, "a header stands twice")
+			return nil, badFormat(o.Name(), at+f.start, "want each header once")
 		}
 		fields[short] = f
 	}
-	if fields[ossCEKAlg].text != ossCTR || fields[ossWrapAlg].text != ossKMS {
-		return nil, wrapped, badFormat(o.Name(), 0, "want cek-alg %s and wrap-alg %s", ossCTR, ossKMS)
-	}
-	for i, name := range []string{ossKey, ossStart} {
-		value, ok := decodeBase64([]byte(fields[name].text))
-		if _, isBlob := kmsmigrate.BlobVersion(value); !ok || !isBlob || len(value) > MaxWrapped {
-			return nil, wrapped, badFormat(o.Name(), fields[name].start, "want a ciphertext of the KMS in base64 in %s", name)
-		}
-		wrapped[i] = value
-	}
-	return columns, wrapped, nil
+	return fields, nil
 }
 
 // Parse reads the metadata.
 func (o OSS) Parse(record []byte) (Header, error) {
-	_, wrapped, err := o.parts(record)
+	m, err := o.parse(record)
 	if err != nil {
 		return Header{}, err
 	}
-	return Header{Values: []Value{{Copies: [][]byte{wrapped[0]}}, {Copies: [][]byte{wrapped[1]}}}}, nil
+	return Header{Values: []Value{{Copies: [][]byte{m.wrapped[0]}}, {Copies: [][]byte{m.wrapped[1]}}}}, nil
 }
 
 // stream returns the key stream for the two values.
-func (o OSS) stream(values [][]byte) (cipher.Stream, error) {
+func (o OSS) stream(values [][]byte, at [2]int) (cipher.Stream, error) {
 	if len(values) != 2 {
 		return nil, fmt.Errorf("want a key and an IV: %w", kmsmigrate.ErrInvalid)
 	}
 	for i, value := range values {
-		if err := o.Check(nil, i, value, nil); err != nil {
+		if err := o.check(i, value, at[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -108,73 +133,85 @@ func (o OSS) stream(values [][]byte) (cipher.Stream, error) {
 }
 
 // Check tells a key and an IV from what is neither. CTR has nothing that would tell one key from another.
-func (o OSS) Check(_ []byte, i int, value []byte, _ kmsmigrate.EncryptionContext) error {
+func (o OSS) Check(record []byte, i int, value []byte, _ kmsmigrate.EncryptionContext) error {
+	m, err := o.parse(record)
+	if err != nil {
+		return err
+	}
+	return o.check(i, value, m.at[i])
+}
+
+func (o OSS) check(i int, value []byte, at int) error {
 	decoded, ok := decodeBase64(value)
 	defer clear(decoded)
 	if want := []int{32, aes.BlockSize}[i]; !ok || len(decoded) != want {
-		return tampered(o.Name(), 0, "unwrapped value %d of 2 is not the base64 text of %d bytes", i+1, want)
+		return tampered(o.Name(), at, "unwrapped value %d of 2 is not the base64 text of %d bytes", i+1, want)
 	}
 	return nil
 }
 
 // Open decrypts the body.
 func (o OSS) Open(record []byte, values [][]byte, _ kmsmigrate.EncryptionContext) ([]byte, error) {
-	columns, _, err := o.parts(record)
+	m, err := o.parse(record)
 	if err != nil {
 		return nil, err
 	}
-	if columns[1] == nil {
+	if m.body == nil {
 		return nil, badFormat(o.Name(), len(record), "want a body: this is metadata alone")
 	}
-	stream, err := o.stream(values)
+	stream, err := o.stream(values, m.at)
 	if err != nil {
 		return nil, err
 	}
-	plaintext := make([]byte, len(columns[1]))
-	stream.XORKeyStream(plaintext, columns[1])
+	plaintext := make([]byte, len(m.body))
+	stream.XORKeyStream(plaintext, m.body)
 	return plaintext, nil
 }
 
 // Rewrap replaces the two headers, and the description of the master key where MatDesc says so.
 func (o OSS) Rewrap(record []byte, r Rewrap) ([]byte, error) {
-	if len(r.Values) != 2 || len(r.Values[0]) != 1 || len(r.Values[1]) != 1 {
-		return nil, fmt.Errorf("an object has room for one wrapped key and one wrapped IV: %w", kmsmigrate.ErrInvalid)
+	if err := oneOfEach(r.Values); err != nil {
+		return nil, err
 	}
-	columns, before, err := o.parts(record)
+	m, err := o.parse(record)
 	if err != nil {
 		return nil, err
 	}
-	metadata := columns[0]
-	set := func(name, text string) {
+	metadata := m.metadata
+	set := func(name, text string) error {
+		fields, err := o.headers(metadata, 0)
 		if err != nil {
-			return
+			return err
 		}
-		var fields map[string]field
-		if fields, err = jsonFields(o.Name(), metadata); err != nil {
-			return
+		if f, ok := fields[name]; ok {
+			metadata, err = replaceField(metadata, f, text)
 		}
-		for long, f := range fields {
-			if strings.TrimPrefix(strings.ToLower(long), ossPrefix) == name {
-				metadata, err = replaceField(metadata, f, text)
-				return
-			}
-		}
+		return err
 	}
 	changed := false
 	for i, name := range []string{ossKey, ossStart} {
 		wrapped := r.Values[i][0].Ciphertext
-		if !bytes.Equal(wrapped, before[i]) {
-			changed = true
-			set(name, base64.StdEncoding.EncodeToString(wrapped))
+		if bytes.Equal(wrapped, m.wrapped[i]) {
+			continue
+		}
+		changed = true
+		if err := set(name, base64.StdEncoding.EncodeToString(wrapped)); err != nil {
+			return nil, err
 		}
 	}
 	if changed && o.MatDesc != "" {
-		set(ossMatDesc, o.MatDesc)
+		if err := set(ossMatDesc, o.MatDesc); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return nil, err
+	return kmsmigrate.Pack(metadata, m.body), nil
+}
+
+func oneOfEach(values [][]Wrapped) error {
+	if len(values) != 2 || len(values[0]) != 1 || len(values[1]) != 1 {
+		return fmt.Errorf("an object has room for one wrapped key and one wrapped IV: %w", kmsmigrate.ErrInvalid)
 	}
-	return kmsmigrate.Pack(metadata, columns[1]), nil
+	return nil
 }
 
 // NewValues returns the base64 text of a key and of an IV. The IV's second half has four zero bytes, as the SDKs leave it, so that
@@ -188,7 +225,10 @@ func (OSS) NewValues([]byte) ([][]byte, error) {
 
 // Seal encrypts the body and writes the metadata that the SDKs write.
 func (o OSS) Seal(plaintext []byte, s Sealing, _ kmsmigrate.EncryptionContext) ([]byte, error) {
-	stream, err := o.stream(s.Values)
+	if err := oneOfEach(s.Wrapped); err != nil {
+		return nil, err
+	}
+	stream, err := o.stream(s.Values, [2]int{})
 	if err != nil {
 		return nil, err
 	}

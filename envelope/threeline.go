@@ -40,7 +40,7 @@ func (t ThreeLine) Parse(record []byte) (Header, error) {
 	}
 	wrapped, ok := decodeBase64(lines[0])
 	if !ok || len(wrapped) == 0 || len(wrapped) > MaxWrapped {
-		return Header{}, badFormat(t.Name(), 0, "want a CiphertextBlob in base64")
+		return Header{}, badFormat(t.Name(), min(notBase64(lines[0]), len(lines[0])), "want a CiphertextBlob in base64, of 1 to %d bytes", MaxWrapped)
 	}
 	if nonce, ok := decodeBase64(lines[1]); !ok || len(nonce) != nonceSize {
 		return Header{}, badFormat(t.Name(), len(lines[0])+1, "want a nonce of 12 bytes in base64, 16 characters")
@@ -77,7 +77,7 @@ func (t ThreeLine) Open(record []byte, values [][]byte, _ kmsmigrate.EncryptionC
 	nonce, _ := decodeBase64(lines[1])
 	payload, ok := decodeBase64(lines[2])
 	if !ok {
-		return nil, badFormat(t.Name(), at, "want base64")
+		return nil, badFormat(t.Name(), at+notBase64(lines[2]), "want base64")
 	}
 	plaintext, ok := t.Cipher.open(values[0], nonce, payload, nil)
 	if !ok {

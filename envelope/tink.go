@@ -70,7 +70,7 @@ func (t Tink) split(record []byte) (wrapped, payload []byte, err error) {
 	if t.Text {
 		decoded, ok := decodeBase64(wrapped)
 		if !ok || len(decoded) == 0 {
-			return nil, nil, badFormat(t.Name(), 4, "want a CiphertextBlob in base64")
+			return nil, nil, badFormat(t.Name(), 4+notBase64(wrapped), "want a CiphertextBlob in base64")
 		}
 		wrapped = decoded
 	} else if _, ok := kmsmigrate.BlobVersion(wrapped); !ok {
@@ -140,7 +140,7 @@ func isTinkKey(value []byte) bool {
 	decoded, _ := decodeBase64(value)
 	defer clear(decoded)
 	for _, serialized := range [][]byte{value, decoded} {
-		m, err := parseMessage("tink", serialized, 3)
+		m, err := parseMessage("tink", serialized, 3, 0)
 		if err == nil && (len(m.bytes(2)) > 0 || len(m.bytes(3)) > 0) {
 			return true
 		}
