@@ -30,7 +30,10 @@ type InstanceConfig struct {
 	Signing kmsmigrate.PhaseSource
 	// Retained holds public keys of the old side, so that its signatures are verified without a call. Nil: nothing is retained.
 	Retained verify.Store
-	// KeyVersions names, by key id, the version whose public key is in Retained: the instance API names none.
+	// Published holds the public keys that every verifier has by now: Sign moves to a new key only once that one's is in it. See Config. Nil:
+	// Retained. One of them is needed where Signing can move, but for a constant NewOnly.
+	Published verify.Store
+	// KeyVersions names, by key id, the version whose public key is in Retained or Published: the instance API names none.
 	KeyVersions map[string]string
 	// Secrets says which secrets are read from the new side already. Nil: none, until the phase is NewOnly.
 	Secrets *Secrets
@@ -114,11 +117,9 @@ func NewMigratingInstance(cfg InstanceConfig) (*Instance, error) {
 	return i, nil
 }
 
-// NewInstance makes an Instance of what the original's constructor takes. There is one side, in phase OldOnly: it is for trying the shim
-// where nothing moves yet. ClientKeyContent or ClientKeyFile, with Password, and Endpoint are needed, and Ca or CaFilePath unless the first call's
-// RuntimeOptions.Verify has the CA, or IgnoreSSL does without. ConnectTimeout is taken for seconds below 100 and for milliseconds from there: the original
-// changed its mind. A proxy is taken from HTTPS_PROXY; one in config is refused, as are AccessKeyId with PrivateKey. It fails with
-// kmsmigrate.ErrInvalid.
+// NewInstance makes an Instance of what the original's constructor takes, for an application whose import path is all that changes: config is
+// the old side, and the rest stands in the migration file that the environment variable MigrationVariable names, as it does for packages
+// shim/kms and shim/transfer/sdk. Without one it fails, as Migration.Instance does.
 func NewInstance(config *gcsapi.Config) (*Instance, error) {
 	i := &Instance{}
 	return i, i.Init(config)
@@ -126,7 +127,11 @@ func NewInstance(config *gcsapi.Config) (*Instance, error) {
 
 // Init makes an Instance what NewInstance makes, whatever it was before, and closes that.
 func (i *Instance) Init(config *gcsapi.Config) error {
-	r, err := ofOfficial(config)
+	m, err := ReadMigration()
+	if err != nil {
+		return err
+	}
+	r, err := m.instances(config)
 	if err != nil {
 		return err
 	}
@@ -198,6 +203,7 @@ type instances struct {
 	keys           kmsmigrate.KeyMap
 	keyVersions    map[string]string
 	retained       verify.Store
+	published      verify.Store
 	secrets        *Secrets
 	oldIDs         bool
 	known          *known
@@ -208,7 +214,10 @@ type instances struct {
 func newInstances(cfg InstanceConfig) (*instances, error) {
 	r := &instances{
 		phase: cfg.Phase, signing: cfg.Signing, keys: cfg.Keys, keyVersions: maps.Clone(cfg.KeyVersions), retained: cfg.Retained,
-		secrets: cfg.Secrets, oldIDs: cfg.AnswerOldIDs,
+		published: cfg.Published, secrets: cfg.Secrets, oldIDs: cfg.AnswerOldIDs,
+	}
+	if r.published == nil {
+		r.published = cfg.Retained
 	}
 	if r.phase == nil {
 		r.phase = kmsmigrate.OldOnly
@@ -225,6 +234,9 @@ func newInstances(cfg InstanceConfig) (*instances, error) {
 	}
 	if cfg.New.Endpoint == "" && (!fixed || constant != kmsmigrate.OldOnly) {
 		return nil, invalid("New is not configured; only an Instance that stays in old-only can do without")
+	}
+	if err := canSign(r.signing, r.published); err != nil {
+		return nil, err
 	}
 	if cfg.New.Endpoint != "" {
 		if err := checkKeys(cfg.Keys); err != nil {

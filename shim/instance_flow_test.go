@@ -220,7 +220,7 @@ func TestARestoredCloneIsTheNewSides(t *testing.T) {
 	require.NoError(t, err)
 	w.config.New = clone.InstanceConfig(clientKey)
 	id := w.old.data.ID()
-	w.config.Keys = kmsmigrate.KeyMap{Keys: map[string]string{id: id}}
+	w.config.Keys = kmsmigrate.KeyMap{Keys: map[string]string{id: id, w.old.signs.ID(): w.old.signs.ID()}}
 	sealed := gcsMust[dkms.EncryptResponse](t, w.old.official, "Encrypt", &dkms.EncryptRequest{KeyId: &id, Plaintext: []byte("hello")})
 	for _, phase := range phases {
 		w.cloud.ResetEvidence()
@@ -230,6 +230,9 @@ func TestARestoredCloneIsTheNewSides(t *testing.T) {
 		require.Equal(t, "hello", string(opened.Plaintext))
 		require.Empty(t, gcsHeader(opened, "x-keyhaul-stale"))
 		require.Equal(t, phase != kmsmigrate.OldOnly, w.cloud.Count(clone.Match()) == 1, phase)
+		public, err := i.GetPublicKey(&dkms.GetPublicKeyRequest{KeyId: tea.String(w.old.signs.ID())})
+		require.NoError(t, err, phase)
+		require.Equal(t, phase == kmsmigrate.NewOnly, gcsHeader(public, "x-keyhaul-side") == "new")
 	}
 }
 

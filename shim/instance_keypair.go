@@ -12,11 +12,78 @@ import (
 	"github.com/keyhaul/keyhaul/kmsmigrate/verify"
 )
 
+// sign signs with the side that InstanceConfig.Signing writes, and keeps the order that Transport keeps: a new key signs for an old one only once
+// its public key is published and verifies what it signs. Until then the old key goes on.
+func (r *instances) sign(ctx context.Context, c gcsCall) (gcsAnswer, error) {
+	signing, id := r.signing.Current(), textOf(c.request, "KeyId")
+	if signing.Writes() == kmsmigrate.SideOld || r.published == nil || id == "" || r.known.ofKey(id) == kmsmigrate.SideNew {
+		return r.write(ctx, signing.Writes(), c) // who names a new key means it
+	}
+	_, to, err := r.place(kmsmigrate.SideNew, id)
+	if err != nil {
+		return gcsAnswer{}, err
+	}
+	if key := r.publishedKey(ctx, to); key != nil {
+		a, err := r.send(ctx, kmsmigrate.SideNew, c.named(to))
+		if err != nil {
+			return gcsAnswer{}, err
+		}
+		asked := c.request.(*api.SignRequest)
+		digest, err := digestOf(key, asked.MessageType, asked.Message, asked.Digest)
+		if err == nil && key.Verify(verify.Algorithm(asked.Algorithm), digest, bytesOf(a.message, "Signature")) == nil {
+			return a, nil
+		}
+	}
+	r.stats.held.Add(1)
+	if !signing.Reads(kmsmigrate.SideOld) {
+		return gcsAnswer{}, failedCall(http.StatusNotFound, "Forbidden.KeyVersionNotFound", "The specified KeyVersion is not found: the public key of the new key "+clip(to)+" is not in the shim's Published under the version that KeyVersions names, or does not verify what was signed, so no verifier would accept it. Publish it, or take Signing back to rewrite.")
+	}
+	return r.write(ctx, kmsmigrate.SideOld, c)
+}
+
+// publishedKey is the public key of a new key that every verifier has, or nil. A store that fails has none.
+func (r *instances) publishedKey(ctx context.Context, id string) *verify.PublicKey {
+	version := r.keyVersions[bareName(id)]
+	if version == "" {
+		return nil
+	}
+	kept, err := r.published.Find(ctx, bareName(id), version)
+	if err != nil {
+		return nil
+	}
+	key, err := kept.Parse()
+	if err != nil {
+		return nil
+	}
+	return key
+}
+
+// digestOf is what is signed: the message itself is the default, and there is an older field that carries the digest outright.
+func digestOf(key *verify.PublicKey, kind string, message, digest []byte) ([]byte, error) {
+	switch {
+	case len(digest) > 0:
+		return digest, nil
+	case kind == "" || kind == "RAW":
+		return key.Digest(message)
+	default:
+		return message, nil
+	}
+}
+
+// owner is the side that a key belongs to. One that both have, as after backup and restore, is the old one's for as long as that is read.
+func (r *instances) owner(phase kmsmigrate.Phase, id string) kmsmigrate.Side {
+	s := r.known.ofKey(id)
+	if s == kmsmigrate.SideOld && !phase.Reads(s) && r.known.isKey(kmsmigrate.SideNew, id) {
+		return kmsmigrate.SideNew
+	}
+	return s
+}
+
 // verify answers from the retained public keys, without a call, and otherwise asks the side that owns the key. Once signing has moved, an
 // application that goes on naming the old key has the new one's signatures verified, too.
 func (r *instances) verify(ctx context.Context, phase kmsmigrate.Phase, c gcsCall) (gcsAnswer, error) {
 	id := textOf(c.request, "KeyId")
-	of := r.known.ofKey(id)
+	of := r.owner(phase, id)
 	a, err := r.verifyWith(ctx, phase, of, c)
 	if err != nil && gcsCode(err) != "Forbidden.KeyNotFound" {
 		return gcsAnswer{}, err
@@ -51,14 +118,9 @@ func (r *instances) verifyWith(ctx context.Context, phase kmsmigrate.Phase, s km
 	case key == nil:
 		return r.send(ctx, s, c)
 	}
-	digest := asked.Message
-	if asked.MessageType == "" || asked.MessageType == "RAW" {
-		if digest, err = key.Digest(asked.Message); err != nil {
-			return gcsAnswer{}, unverifiable(err)
-		}
-	}
-	if len(asked.Digest) > 0 { // an older field
-		digest = asked.Digest
+	digest, err := digestOf(key, asked.MessageType, asked.Message, asked.Digest)
+	if err != nil {
+		return gcsAnswer{}, unverifiable(err)
 	}
 	err = key.Verify(verify.Algorithm(asked.Algorithm), digest, asked.Signature)
 	if err != nil && !errors.Is(err, verify.ErrBadSignature) {
@@ -110,7 +172,7 @@ func (r *instances) publicKey(ctx context.Context, phase kmsmigrate.Phase, c gcs
 		r.stats.local.Add(1)
 		return gcsAnswer{message: &api.GetPublicKeyResponse{KeyId: kept.KeyID, PublicKey: kept.PublicKey, RequestId: requestID()}}, nil
 	}
-	s := r.known.ofKey(textOf(c.request, "KeyId"))
+	s := r.owner(phase, textOf(c.request, "KeyId"))
 	if s == kmsmigrate.SideOld && !phase.Reads(s) {
 		return gcsAnswer{}, notRetained()
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
 	"github.com/keyhaul/keyhaul/kmsmigrate/verify"
+	"github.com/keyhaul/keyhaul/shim"
 )
 
 // TestSignaturesOfAnOldInstanceOutliveIt verifies against the retained public key, without a call, once nobody may ask the old side.
@@ -68,8 +69,24 @@ func TestSigningOfAnInstanceMovesInAnOrderOfItsOwn(t *testing.T) {
 	id, algorithm, raw := tea.String(w.old.signs.ID()), tea.String("ECDSA_SHA_256"), tea.String("RAW")
 	sign := &dkms.SignRequest{KeyId: id, Algorithm: algorithm, Message: []byte("message"), MessageType: raw}
 	before := gcsMust[dkms.SignResponse](t, w.old.official, "Sign", sign)
-	w.config.Signing = kmsmigrate.WriteNew
+	_, err := shim.NewMigratingInstance(shim.InstanceConfig{Old: w.config.Old, Signing: kmsmigrate.WriteNew})
+	require.ErrorContains(t, err, "Published")
+	published := new(verify.Memory)
+	w.config.Signing, w.config.Published = kmsmigrate.WriteNew, published
+	w.config.KeyVersions = map[string]string{w.new.signs.ID(): w.new.signs.VersionID()}
 	i := w.instance(t, kmsmigrate.ReadBoth)
+	held, err := i.Sign(sign)
+	require.NoError(t, err)
+	require.Equal(t, w.old.signs.ID(), *held.KeyId, "no verifier has the new key")
+	require.Equal(t, int64(1), i.Stats().SigningHeld)
+	w.config.Signing = kmsmigrate.NewOnly
+	_, err = w.instance(t, kmsmigrate.ReadBoth).Sign(sign)
+	require.Contains(t, *gcsError(t, err).Message, "Published")
+
+	public := gcsMust[dkms.GetPublicKeyResponse](t, w.new.official, "GetPublicKey", &dkms.GetPublicKeyRequest{KeyId: tea.String(w.new.signs.ID())})
+	key, err := verify.Retain(w.new.signs.ID(), w.new.signs.VersionID(), *public.PublicKey, time.Time{})
+	require.NoError(t, err)
+	require.NoError(t, published.Add(key))
 	after, err := i.Sign(sign)
 	require.NoError(t, err)
 	require.Equal(t, w.new.signs.ID(), *after.KeyId)

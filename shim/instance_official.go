@@ -69,14 +69,67 @@ func (s *instanceSide) close() {
 	}
 }
 
-// ofOfficial makes the one side of the original's config. It does not write to config, as the original does.
-func ofOfficial(config *gcsapi.Config) (*instances, error) {
+// Instance makes the Instance of the migration of an application that gives config to the original's constructor: config is the old side, and
+// the new one is the instance that new.clientKey names. ClientKeyContent or ClientKeyFile, with Password, and Endpoint are needed in
+// config, and Ca or CaFilePath unless the first call's RuntimeOptions.Verify has the CA, or IgnoreSSL does without. ConnectTimeout is taken
+// for seconds below 100 and for milliseconds from there: the original changed its mind. A proxy is taken from HTTPS_PROXY; one
+// in config is refused, as are AccessKeyId with PrivateKey. It fails with kmsmigrate.ErrInvalid.
+func (m Migration) Instance(config *gcsapi.Config) (*Instance, error) {
+	r, err := m.instances(config)
+	if err != nil {
+		return nil, err
+	}
+	i := &Instance{}
+	i.route.Store(r)
+	return i, nil
+}
+
+func (m Migration) instances(config *gcsapi.Config) (*instances, error) {
+	old, err := ofOfficial(config)
+	if err != nil {
+		return nil, err
+	}
+	said, err := m.Config(Application{})
+	if err != nil {
+		return nil, err
+	}
+	cfg := InstanceConfig{
+		Phase: said.Phase, Signing: said.Signing, Old: old, Keys: said.Keys, Retained: said.Retained, Published: said.Published,
+		KeyVersions: said.KeyVersions, Secrets: said.Secrets, AnswerOldIDs: said.AnswerOldIDs,
+	}
+	if m.Old != nil {
+		cfg.Old.Versions = m.Old.Versions
+	}
+	switch {
+	case said.NewInstance != nil:
+		cfg.New = *said.NewInstance
+		cfg.New.Versions = m.New.Versions
+	case m.New != nil:
+		return nil, invalid("the migration file: new has no clientKey, and an application of the instance SDK migrates to an instance")
+	}
+	late := old
+	if len(old.CAPEM) > 0 || old.CAFile != "" || old.InsecureSkipVerify || old.PlainHTTP || old.Endpoint == "" {
+		return newInstances(cfg)
+	}
+	// Everything but the CA is checked now; nothing is sent before a call has brought it.
+	cfg.Old.InsecureSkipVerify = true
+	r, err := newInstances(cfg)
+	if err != nil {
+		return nil, err
+	}
+	r.sides[kmsmigrate.SideOld].close()
+	r.sides[kmsmigrate.SideOld] = &instanceSide{which: kmsmigrate.SideOld, late: &late}
+	return r, nil
+}
+
+// ofOfficial reads the original's config. It does not write to it, as the original does.
+func ofOfficial(config *gcsapi.Config) (alikms.InstanceConfig, error) {
 	if config == nil {
-		return nil, invalid("config is nil")
+		return alikms.InstanceConfig{}, invalid("config is nil")
 	}
 	for _, proxy := range []*string{config.HttpProxy, config.HttpsProxy, config.Socks5Proxy} {
 		if tea.StringValue(proxy) != "" {
-			return nil, invalid("a proxy is taken from the environment (HTTPS_PROXY, NO_PROXY), not from config")
+			return alikms.InstanceConfig{}, invalid("a proxy is taken from the environment (HTTPS_PROXY, NO_PROXY), not from config")
 		}
 	}
 	cfg := alikms.InstanceConfig{
@@ -92,8 +145,9 @@ func ofOfficial(config *gcsapi.Config) (*instances, error) {
 		cfg.CAPEM, cfg.CAFile = nil, tea.StringValue(config.CaFilePath)
 	}
 	if len(cfg.ClientKey) == 0 && cfg.ClientKeyFile == "" && (config.Credential != nil || tea.StringValue(config.AccessKeyId) != "") {
-		return nil, invalid("ClientKeyContent or ClientKeyFile is needed, with Password: an AccessKeyId with a PrivateKey, or a Credential, has no certificate")
+		return cfg, invalid("ClientKeyContent or ClientKeyFile is needed, with Password: an AccessKeyId with a PrivateKey, or a Credential, has no certificate")
 	}
+	cfg.InsecureSkipVerify = tea.BoolValue(config.IgnoreSSL) && len(cfg.CAPEM) == 0 && cfg.CAFile == ""
 	cfg.Limits.Call = time.Duration(tea.IntValue(config.ReadTimeout)) * time.Millisecond
 	connect := time.Duration(tea.IntValue(config.ConnectTimeout))
 	if connect < 100 {
@@ -101,19 +155,5 @@ func ofOfficial(config *gcsapi.Config) (*instances, error) {
 	} else {
 		cfg.Limits.Connect = connect * time.Millisecond
 	}
-	hasCA := len(cfg.CAPEM) > 0 || cfg.CAFile != ""
-	cfg.InsecureSkipVerify = tea.BoolValue(config.IgnoreSSL) && !hasCA
-	if hasCA || cfg.InsecureSkipVerify || cfg.PlainHTTP || cfg.Endpoint == "" {
-		return newInstances(InstanceConfig{Old: cfg})
-	}
-	// Everything but the CA is checked now, with an address that nothing is sent to.
-	probe := cfg
-	probe.Endpoint, probe.PlainHTTP = "localhost", true
-	r, err := newInstances(InstanceConfig{Old: probe})
-	if err != nil {
-		return nil, err
-	}
-	r.sides[kmsmigrate.SideOld].close()
-	r.sides[kmsmigrate.SideOld] = &instanceSide{which: kmsmigrate.SideOld, late: &cfg}
-	return r, nil
+	return cfg, nil
 }

@@ -3,6 +3,7 @@ package shim_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/alibabacloud-go/tea/tea"
@@ -17,6 +18,23 @@ import (
 	"github.com/keyhaul/keyhaul/shim/gcs/client"
 )
 
+// migrationFile reads a migration file whose files are w's new side.
+func migrationFile(t *testing.T, w *gcsWorld, text string) shim.Migration {
+	t.Helper()
+	folder := t.TempDir()
+	for name, content := range map[string][]byte{
+		"migration.json": []byte(strings.NewReplacer("ADDR", w.new.instance.Addr, "OLD", w.old.data.ID(), "NEW", w.new.data.ID()).Replace(text)),
+		"ca.pem":         w.new.instance.CA(), "key.json": w.new.clientKey.JSON, "password": []byte(w.new.clientKey.Password + "\n"),
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), content, 0o600))
+	}
+	m, err := shim.ReadMigrationFile(filepath.Join(folder, "migration.json"))
+	require.NoError(t, err)
+	return m
+}
+
+const gcsMigration = `{"phase": "PHASE", "keyMap": {"keys": {"OLD": "NEW", "alias/data": "NEW"}}, "new": {"clientKey": {"endpoint": "ADDR", "caFile": "ca.pem", "file": "key.json", "passwordFile": "password"}}}`
+
 func gcsFile(t *testing.T, content []byte) *string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "file")
@@ -30,6 +48,7 @@ func TestAnInstanceIsMadeOfWhatTheOriginalTakes(t *testing.T) {
 	w := newGCSWorld(t, kmstest.InstanceSpec{}, kmstest.InstanceSpec{})
 	ca := tea.String(string(w.old.instance.CA()))
 	request := &dkms.EncryptRequest{KeyId: tea.String("alias/data"), Plaintext: []byte("hello")}
+	still := migrationFile(t, w, `{"phase": "old-only"}`)
 	for name, c := range map[string]struct {
 		change  func(*gcsapi.Config)
 		runtime *gcsutil.RuntimeOptions
@@ -48,7 +67,7 @@ func TestAnInstanceIsMadeOfWhatTheOriginalTakes(t *testing.T) {
 		config := w.old.instance.SDKConfig(w.old.clientKey)
 		c.change(config)
 		before := *config.Endpoint
-		i, err := client.NewClient(config)
+		i, err := still.Instance(config)
 		require.NoError(t, err, name)
 		require.Equal(t, before, *config.Endpoint, "what was given is not written to")
 		require.Nil(t, config.Type)
@@ -64,6 +83,7 @@ func TestAnInstanceIsMadeOfWhatTheOriginalTakes(t *testing.T) {
 func TestAConfigOfTheOriginalThatCannotWork(t *testing.T) {
 	t.Parallel()
 	w := newGCSWorld(t, kmstest.InstanceSpec{}, kmstest.InstanceSpec{})
+	still := migrationFile(t, w, `{"phase": "old-only"}`)
 	for name, change := range map[string]func(*gcsapi.Config){
 		"no endpoint":                   func(c *gcsapi.Config) { c.Endpoint = nil },
 		"no ClientKey":                  func(c *gcsapi.Config) { c.ClientKeyContent = nil },
@@ -77,15 +97,15 @@ func TestAConfigOfTheOriginalThatCannotWork(t *testing.T) {
 	} {
 		config := w.old.instance.SDKConfig(w.old.clientKey)
 		change(config)
-		_, err := shim.NewInstance(config)
+		_, err := still.Instance(config)
 		require.ErrorIs(t, err, kmsmigrate.ErrInvalid, name)
 		require.NotContains(t, err.Error(), w.old.clientKey.Password)
 	}
-	_, err := shim.NewInstance(nil)
+	_, err := still.Instance(nil)
 	require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
 	config := w.old.instance.SDKConfig(w.old.clientKey)
 	config.Ca = nil
-	i, err := shim.NewInstance(config)
+	i, err := still.Instance(config)
 	require.NoError(t, err)
 	_, err = i.Encrypt(&dkms.EncryptRequest{})
 	require.Contains(t, tea.StringValue(gcsError(t, err).Message), "CA is needed")
@@ -94,10 +114,57 @@ func TestAConfigOfTheOriginalThatCannotWork(t *testing.T) {
 	require.NoError(t, i.Close())
 }
 
-// TestInitMakesAnInstanceOfAZeroOne is how the original can be used, too.
-func TestInitMakesAnInstanceOfAZeroOne(t *testing.T) {
+// TestAnImportPathAndAFileAreTheWholeChange goes through the phases, each a process of its own, with the CA at the first call as in the original's
+// examples.
+func TestAnImportPathAndAFileAreTheWholeChange(t *testing.T) {
 	t.Parallel()
 	w := newGCSWorld(t, kmstest.InstanceSpec{}, kmstest.InstanceSpec{})
+	runtime := &gcsutil.RuntimeOptions{Verify: tea.String(string(w.old.instance.CA()))}
+	var stored []*client.EncryptResponse
+	for _, phase := range phases {
+		config := w.old.instance.SDKConfig(w.old.clientKey)
+		config.Ca = nil
+		i, err := migrationFile(t, w, strings.ReplaceAll(gcsMigration, "PHASE", phase.String())).Instance(config)
+		require.NoError(t, err)
+		sealed, err := i.EncryptWithOptions(&client.EncryptRequest{KeyId: tea.String("alias/data"), Plaintext: []byte("hello")}, runtime)
+		require.NoError(t, err)
+		require.Equal(t, phase.Writes().String(), *sealed.Headers["x-keyhaul-side"])
+		for _, value := range append(stored, sealed) {
+			opened, err := i.DecryptWithOptions(&client.DecryptRequest{KeyId: value.KeyId, Iv: value.Iv, CiphertextBlob: value.CiphertextBlob}, runtime)
+			if phase == kmsmigrate.NewOnly && *value.Headers["x-keyhaul-side"] == "old" {
+				require.Equal(t, "Forbidden.KeyNotFound", *gcsError(t, err).Code)
+				continue
+			}
+			require.NoError(t, err)
+			require.Equal(t, "hello", string(opened.Plaintext))
+		}
+		stored = append(stored, sealed)
+		require.NoError(t, i.Close())
+	}
+}
+
+func TestAMigrationFileThatDoesNotSuitAnInstance(t *testing.T) {
+	t.Parallel()
+	w := newGCSWorld(t, kmstest.InstanceSpec{}, kmstest.InstanceSpec{})
+	for text, says := range map[string]string{
+		`{"phase": "write-new", "keyMap": {"default": "NEW"}}`:                                           "no new",
+		`{"phase": "write-new", "keyMap": {"default": "NEW"}, "new": {"region": "cn-shanghai"}}`:         "clientKey",
+		strings.ReplaceAll(gcsMigration, "PHASE", "write-new\", \"signing\": \"write-new"):               "Published",
+		strings.ReplaceAll(strings.ReplaceAll(gcsMigration, "PHASE", "write-new"), "ca.pem", "none.pem"): "CA",
+	} {
+		_, err := migrationFile(t, w, text).Instance(w.old.instance.SDKConfig(w.old.clientKey))
+		require.ErrorIs(t, err, kmsmigrate.ErrInvalid, text)
+		require.ErrorContains(t, err, says, text)
+	}
+}
+
+// TestTheEnvironmentNamesTheMigrationOfAnInstance changes the environment, and so runs alone.
+func TestTheEnvironmentNamesTheMigrationOfAnInstance(t *testing.T) {
+	w := newGCSWorld(t, kmstest.InstanceSpec{}, kmstest.InstanceSpec{})
+	t.Setenv(shim.MigrationVariable, "")
+	_, err := client.NewClient(w.old.instance.SDKConfig(w.old.clientKey))
+	require.ErrorContains(t, err, shim.MigrationVariable)
+	t.Setenv(shim.MigrationVariable, *gcsFile(t, []byte(`{"phase": "old-only"}`)))
 	i := new(client.Client)
 	for _, s := range []*gcsSide{&w.old, &w.new} {
 		require.NoError(t, i.Init(s.instance.SDKConfig(s.clientKey)))

@@ -21,7 +21,7 @@ func (r *instances) do(ctx context.Context, c gcsCall) (gcsAnswer, error) {
 	case "Decrypt", "AdvanceDecrypt":
 		return r.open(ctx, phase, c)
 	case "Sign":
-		return r.write(ctx, r.signing.Current().Writes(), c)
+		return r.sign(ctx, c)
 	case "Verify":
 		return r.verify(ctx, phase, c)
 	case "GetPublicKey":
