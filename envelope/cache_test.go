@@ -2,6 +2,7 @@ package envelope_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -263,4 +264,70 @@ func TestWhatAKeyAnswersIsNeverTakenForADataKey(t *testing.T) {
 		_, err := e.Open(t.Context(), record, nil)
 		require.Error(t, err, name)
 	}
+}
+
+func TestNoDataKeyIsOverwrittenWhileItIsUsed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, kmsmigrate.OldOnly)
+	cfg := envelope.Config{Layout: envelope.ThreeLine{}, MaxEntries: 4}
+	fresh := w.envelope(t, envelope.Config{Layout: envelope.ThreeLine{}, FreshKeys: true})
+	var records [32][]byte
+	for i := range records {
+		records[i] = seal(t, fresh, fmt.Sprint(i), nil)
+	}
+	e := w.envelope(t, cfg)
+	var group sync.WaitGroup
+	var failed atomic.Int64
+	for g := range 8 {
+		group.Go(func() {
+			for i := range 200 {
+				n := (i*7 + g*5) % len(records)
+				opened, err := e.Open(t.Context(), records[n], nil)
+				if err != nil || string(opened.Plaintext) != fmt.Sprint(n) {
+					failed.Add(1)
+				}
+				record, err := e.Seal(t.Context(), []byte("x"), nil)
+				if err != nil {
+					failed.Add(1)
+				} else if opened, err := fresh.Open(t.Context(), record, nil); err != nil || string(opened.Plaintext) != "x" {
+					failed.Add(1)
+				}
+				if i%50 == g {
+					e.Flush()
+				}
+			}
+		})
+	}
+	group.Wait()
+	require.Zero(t, failed.Load())
+}
+
+func TestBytesAreBoundedWithManyWriters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, kmsmigrate.OldOnly)
+	e := w.envelope(t, envelope.Config{MaxBytes: 100})
+	var mu sync.Mutex
+	used := map[[32]byte]int{}
+	var group sync.WaitGroup
+	for range 32 {
+		group.Go(func() {
+			for range 20 {
+				record, err := e.Seal(t.Context(), make([]byte, 30), nil)
+				if err != nil {
+					continue
+				}
+				info, _ := e.Inspect(record)
+				mu.Lock()
+				used[info.Copies[0].Group] += 30
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	total := 0
+	for _, n := range used {
+		require.LessOrEqual(t, n, 100)
+		total += n
+	}
+	require.Equal(t, 32*20*30, total)
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -163,4 +165,53 @@ func TestForgottenKeysAreNotHeld(t *testing.T) {
 	require.NotZero(t, held())
 	e.Flush()
 	require.Zero(t, held())
+}
+
+// However a data key leaves the cache, its byte copy is overwritten.
+func TestDataKeysAreOverwrittenHoweverTheyLeave(t *testing.T) {
+	t.Parallel()
+	// unwrapped returns the data key of a fresh record, in the cache and used by nobody.
+	unwrapped := func(t *testing.T, e *Envelope) *openingKey {
+		t.Helper()
+		record, err := e.Seal(t.Context(), []byte("x"), nil)
+		require.NoError(t, err)
+		h, err := ThreeLine{}.Parse(record)
+		require.NoError(t, err)
+		k, err := e.unwrap(t.Context(), kmsmigrate.Rewrite, forLayoutOpening, 0, h.Values[0].Copies[0], nil)
+		require.NoError(t, err)
+		require.False(t, isZero(k.value))
+		k.release()
+		return k
+	}
+	for name, leave := range map[string]func(t *testing.T, e *Envelope, phase *kmsmigrate.PhaseSwitch){
+		"aged":    func(*testing.T, *Envelope, *kmsmigrate.PhaseSwitch) { time.Sleep(2 * time.Minute) }, //nolint:forbidigo // the bubble's clock
+		"flushed": func(_ *testing.T, e *Envelope, _ *kmsmigrate.PhaseSwitch) { e.Flush() },
+		"closed":  func(_ *testing.T, e *Envelope, _ *kmsmigrate.PhaseSwitch) { e.Close() },
+		"pushed out": func(t *testing.T, e *Envelope, _ *kmsmigrate.PhaseSwitch) {
+			t.Helper()
+			for range 200 {
+				unwrapped(t, e)
+			}
+		},
+		"retired": func(t *testing.T, e *Envelope, phase *kmsmigrate.PhaseSwitch) {
+			t.Helper()
+			require.NoError(t, phase.Jump(kmsmigrate.NewOnly))
+			_, err := e.Seal(t.Context(), []byte("x"), nil)
+			require.NoError(t, err)
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			phase, err := kmsmigrate.NewPhaseSwitch(kmsmigrate.ReadBoth)
+			require.NoError(t, err)
+			client, err := kmsmigrate.NewClient(kmsmigrate.Config{Phase: phase, Old: keytest.New(keytest.Config{}), New: keytest.New(keytest.Config{})})
+			require.NoError(t, err)
+			e, err := New(Config{Keys: client, Layout: ThreeLine{}, MaxEntries: 8, FreshKeys: true})
+			require.NoError(t, err)
+			k := unwrapped(t, e)
+			leave(t, e, phase)
+			synctest.Wait()
+			require.True(t, isZero(k.value), name)
+			e.Close()
+		})
+	}
 }
