@@ -13,7 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/alibabacloud-go/tea/tea"
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk"
@@ -61,15 +60,6 @@ func BenchmarkInstance(b *testing.B) {
 		{"official-sdk-tuned", officialInstance(256)},
 		{"keyhaul", keyhaulInstance},
 	})
-}
-
-// BenchmarkFarAway has 20 ms of latency on every answer: with 64 calls at once the most that can be had is 64/latency, or the
-// number of cores by the cost of a signature.
-func BenchmarkFarAway(b *testing.B) {
-	cloud := startFake(b, 20*time.Millisecond)
-	for _, s := range []subject{{"gateway", keyhaulGateway}, {"instance", keyhaulInstance}} {
-		b.Run(s.name, func(b *testing.B) { run(b, cloud, s, 64) })
-	}
 }
 
 func measure(b *testing.B, cloud fakeCloud, subjects []subject) {
