@@ -45,6 +45,14 @@ func inTable(record []byte) (error, bool) { //nolint:revive // the error is the 
 	return err, true
 }
 
+// isEntry reports whether a record can be an entry of a table: of the own format, with wrapped copies and an empty plaintext.
+// Such a record is only ever wrapped anew. Sealed anew, or moved into a table, it would no longer hold the data key that
+// every record which names it needs; and of a record that is no entry, there is nothing in it to protect.
+func isEntry(record []byte) bool {
+	h, err := parse(record)
+	return err == nil && h.copies > 0 && len(h.payload) == tagSize
+}
+
 // tablePrefix returns what stands before the nonce of a record whose data key is in a table.
 func tablePrefix(s Suite, commitment []byte, id KeyID) []byte {
 	return append(append(appendFixed(nil, magic, s, commitment), 0), id[:]...)
@@ -58,7 +66,7 @@ func (e *Envelope) newTableKey(ctx context.Context, p kmsmigrate.Phase) (*sealin
 	}
 	var id KeyID
 	rand.Read(id[:])
-	if err := e.table.Add(ctx, id, k.seal(nil, k.bound)); err != nil {
+	if err := e.table.Add(ctx, id, k.seal(nil, nil, k.bound)); err != nil {
 		return nil, fmt.Errorf("envelope: adding data key %s to the table: %w", id, err)
 	}
 	k.prefix = tablePrefix(e.suite, k.prefix[6:fixedSize], id)
@@ -66,7 +74,7 @@ func (e *Envelope) newTableKey(ctx context.Context, p kmsmigrate.Phase) (*sealin
 }
 
 // openFromTable opens a record whose data key is in the table. It is never stale: what there is to renew is the entry.
-func (e *Envelope) openFromTable(ctx context.Context, p kmsmigrate.Phase, record []byte, h header, ec kmsmigrate.EncryptionContext) (opened kmsmigrate.Opened, err error) {
+func (e *Envelope) openFromTable(ctx context.Context, p kmsmigrate.Phase, dst, record []byte, h header, ec kmsmigrate.EncryptionContext) (opened kmsmigrate.Opened, err error) {
 	if e.table == nil {
 		return kmsmigrate.Opened{}, invalid("the record's data key is in a KeyTable, and Config.Table is nil")
 	}
@@ -78,7 +86,7 @@ func (e *Envelope) openFromTable(ctx context.Context, p kmsmigrate.Phase, record
 		return kmsmigrate.Opened{}, tampered(ownName, 6, "the data key in the table is not the one that the record commits to")
 	}
 	// What is left of the old side is the entry, so the record itself is never stale.
-	err = k.openOwn(&opened, p, record, &h, h.suite.bind(magic, h.commitment, ec), true)
+	err = k.openOwn(&opened, p, dst, record, &h, h.suite.bind(magic, h.commitment, ec), true)
 	return opened, err
 }
 
@@ -194,7 +202,7 @@ func (e *Envelope) addToTable(ctx context.Context, p kmsmigrate.Phase, key KeyID
 	if k.prefix, err = appendCopies(appendFixed(nil, magic, suite, commitment), fresh); err != nil {
 		return kmsmigrate.Renewed{}, err
 	}
-	if err := e.table.Add(ctx, key, k.seal(nil, k.bound)); err != nil {
+	if err := e.table.Add(ctx, key, k.seal(nil, nil, k.bound)); err != nil {
 		return kmsmigrate.Renewed{}, fmt.Errorf("envelope: adding data key %s to the table: %w", key, err)
 	}
 	// What is in the table, ours or another's who was first, is what records will need.

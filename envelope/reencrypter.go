@@ -32,7 +32,7 @@ func (e *Envelope) Converting() *Reencrypter { return &Reencrypter{envelope: e, 
 // Open is Envelope.Open. In Rewrite, what Renew would convert is stale too.
 func (r *Reencrypter) Open(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.Opened, error) {
 	opened, err := r.envelope.Open(ctx, record, ec)
-	if err == nil && r.convert && !r.envelope.writes(record) {
+	if err == nil && r.convert && !r.envelope.writes(record) && !isEntry(record) {
 		opened.Stale = r.envelope.keys.Phase().Rewrites()
 	}
 	return opened, err
@@ -45,7 +45,7 @@ func (r *Reencrypter) Inspect(record []byte) (kmsmigrate.Info, error) {
 	if err != nil {
 		return info, err
 	}
-	if isStream(record) || r.convert && r.envelope.writes(record) {
+	if isStream(record) || r.convert && r.envelope.writes(record) || isEntry(record) {
 		return info, nil
 	}
 	for i := range info.Copies {
@@ -62,7 +62,7 @@ func (r *Reencrypter) Inspect(record []byte) (kmsmigrate.Info, error) {
 // re-wraps them, and Reencrypting refuses those of the old side with ErrFormat.
 func (r *Reencrypter) Renew(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.Renewed, error) {
 	e := r.envelope
-	if r.convert && (e.writes(record) || isStream(record) || e.layout == nil && isOwn(record)) {
+	if isEntry(record) || r.convert && (e.writes(record) || isStream(record) || e.layout == nil && isOwn(record)) {
 		return e.Renew(ctx, record, ec) // which also moves a data key into the Table
 	}
 	info, err := e.Inspect(record)

@@ -30,7 +30,8 @@ type renewal struct {
 //
 // It works in phase Rewrite only, and fails as Client.Renew does: with kmsmigrate.ErrPhase before, and ErrRetired after.
 // With a Config.Table, records of the own format are moved into it, for good: their data key's copies go to the table, and
-// Renew finds nothing to do for them from then on. The entries of the table are records, and are renewed as such.
+// Renew finds nothing to do for them from then on. The entries of the table are records, and are renewed as such, as is every
+// record with an empty plaintext: it is not moved.
 //
 // Wrapped copies of the old side are replaced by one of the new, or, with Config.WrapBoth where the format has room, joined by it; copies of keys
 // that are not configured stay.
@@ -42,7 +43,7 @@ func (e *Envelope) Renew(ctx context.Context, record []byte, ec kmsmigrate.Encry
 	if err, ok := inTable(record); ok {
 		return kmsmigrate.Renewed{}, err
 	}
-	if e.table != nil && p.Rewrites() && isOwn(record) {
+	if e.table != nil && p.Rewrites() && isOwn(record) && !isEntry(record) {
 		return e.moveToTable(ctx, p, record, ec)
 	}
 	l, h, err := e.headers(record)
