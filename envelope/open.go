@@ -20,7 +20,14 @@ import (
 //
 // It fails with [ErrFormat], [ErrTampered], or as kmsmigrate's Client.Open does: with kmsmigrate.ErrRetired, in NewOnly,
 // for a data key that only the old side opens, cached or not.
-func (e *Envelope) Open(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) (opened kmsmigrate.Opened, err error) {
+func (e *Envelope) Open(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) (kmsmigrate.Opened, error) {
+	return e.AppendOpen(ctx, nil, record, ec)
+}
+
+// AppendOpen is Open for who opens much: it appends the plaintext to dst, and the result's Plaintext is the longer slice. In the
+// own format it allocates nothing where dst has room. dst and record must not overlap. With an error the bytes of dst are as they were;
+// what lies behind them may have been overwritten, with zeros where it could tell of the plaintext.
+func (e *Envelope) AppendOpen(ctx context.Context, dst, record []byte, ec kmsmigrate.EncryptionContext) (opened kmsmigrate.Opened, err error) {
 	p, err := e.begin(ctx)
 	if err != nil {
 		return opened, err
@@ -29,21 +36,26 @@ func (e *Envelope) Open(ctx context.Context, record []byte, ec kmsmigrate.Encryp
 		if isStream(record) {
 			return opened, badFormat(ownName, 0, "this is a stream: NewReader opens it")
 		}
-		return e.openLayout(ctx, p, record, ec)
+		if opened, err = e.openLayout(ctx, p, record, ec); err == nil && dst != nil {
+			plaintext := opened.Plaintext
+			opened.Plaintext = append(dst, plaintext...)
+			clear(plaintext)
+		}
+		return opened, err
 	}
 	var h header
 	if err := h.read(record); err != nil {
 		return opened, err
 	}
 	if h.copies == 0 {
-		return e.openFromTable(ctx, p, record, h, ec)
+		return e.openFromTable(ctx, p, dst, record, h, ec)
 	}
 	if h.copies == 1 {
 		// As a rule the first answer fits, and to look at it costs less than what follows.
 		k, err := e.unwrap(ctx, p, forOpening, h.suite, h.first(), ec)
 		if err == nil && string(k.commitment[:]) == string(h.commitment) {
 			k.prove()
-			err = k.openOwn(&opened, p, record, &h, k.bound, false)
+			err = k.openOwn(&opened, p, dst, record, &h, k.bound, false)
 			return opened, err
 		}
 		if err != nil && !errors.Is(err, ErrTampered) {
@@ -55,15 +67,17 @@ func (e *Envelope) Open(ctx context.Context, record []byte, ec kmsmigrate.Encryp
 	if err != nil {
 		return opened, err
 	}
-	err = k.openOwn(&opened, p, record, &h, k.bound, fresh)
+	err = k.openOwn(&opened, p, dst, record, &h, k.bound, fresh)
 	return opened, err
 }
 
 // openOwn opens the payload of a record of the own format with the data key that it commits to. Fresh says that the record
 // has a copy of the new side.
-func (k *openingKey) openOwn(opened *kmsmigrate.Opened, p kmsmigrate.Phase, record []byte, h *header, bound []byte, fresh bool) (err error) {
-	opened.Plaintext, err = k.aead.Open(make([]byte, 0, len(h.payload)-tagSize), h.nonce, h.payload, bound)
-	if err != nil {
+func (k *openingKey) openOwn(opened *kmsmigrate.Opened, p kmsmigrate.Phase, dst, record []byte, h *header, bound []byte, fresh bool) (err error) {
+	if dst == nil {
+		dst = make([]byte, 0, len(h.payload)-tagSize)
+	}
+	if opened.Plaintext, err = k.aead.Open(dst, h.nonce, h.payload, bound); err != nil {
 		return tampered(ownName, len(record)-len(h.payload), "the payload, its nonce or the encryption context is not what was sealed")
 	}
 	k.count.records.Add(1)
