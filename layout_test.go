@@ -35,10 +35,12 @@ var arrows = map[string][]string{
 	"rekey/rekeydump":       {"kmsmigrate", "rekey", "rekey/rekeysql"},
 	"shim":                  {"kmsmigrate", "kmsmigrate/alikms", "kmsmigrate/verify"},
 	"shim/gcs/client":       {"shim"},
+	"shim/kms":              {"shim", "shim/internal/adopt"},
+	"shim/transfer/sdk":     {"shim", "shim/internal/adopt", "shim/kms", "kmsmigrate/alikms"},
 }
 
 // sdkUsers are the packages that may import Alibaba's SDKs; programs under examples and internal may as well.
-var sdkUsers = []string{"kmsmigrate/alikms", "kmsmigrate/kmstest", "shim", "shim/gcs/client"}
+var sdkUsers = []string{"kmsmigrate/alikms", "kmsmigrate/kmstest", "shim", "shim/gcs/client", "shim/kms", "shim/transfer/sdk"}
 
 // stdOnly are the packages whose users should get nothing of ours but kmsmigrate and what that needs.
 var stdOnly = []string{"kmsmigrate/keytest", "kmsmigrate/resource"}

@@ -21,6 +21,7 @@ import (
 )
 
 //go:generate go run ./internal/generate
+//go:generate go run ./internal/generatenames
 
 // Client has every method of *kms.Client and of the transfer SDK's *KmsTransferClient, and routes the calls as a [Transport] does. Make it
 // with NewMigratingClient; an application that takes its client as an interface, or whose variable changes its type to *shim.Client,

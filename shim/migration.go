@@ -102,7 +102,7 @@ func ReadMigration() (Migration, error) {
 // ReadMigrationFile reads a migration file. It fails with kmsmigrate.ErrInvalid where the file cannot be read, has a field that is none of Migration's, or
 // a phase that is none of the five.
 func ReadMigrationFile(path string) (Migration, error) {
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(path) //nolint:gosec // who runs the process names the file
 	if err != nil {
 		return Migration{}, invalid("the migration file: %w", err)
 	}
@@ -192,10 +192,9 @@ func (m Migration) side(said *Endpoint, cfg alikms.GatewayConfig, instance *alik
 	}
 	if said.AccessKeyIDFrom != "" || said.AccessKeySecretFrom != "" {
 		cfg.Credential = nil
-		for name, into := range map[string]*string{said.AccessKeyIDFrom: &cfg.AccessKeyID, said.AccessKeySecretFrom: &cfg.AccessKeySecret} {
-			if *into = os.Getenv(name); *into == "" {
-				return cfg, nil, invalid("the migration file: the environment variable %q, which accessKeyIdFrom or accessKeySecretFrom names, is not set", clip(name))
-			}
+		cfg.AccessKeyID, cfg.AccessKeySecret = os.Getenv(said.AccessKeyIDFrom), os.Getenv(said.AccessKeySecretFrom)
+		if cfg.AccessKeyID == "" || cfg.AccessKeySecret == "" {
+			return cfg, nil, invalid("the migration file: accessKeyIdFrom and accessKeySecretFrom name the environment variables %q and %q, of which one is not set", clip(said.AccessKeyIDFrom), clip(said.AccessKeySecretFrom))
 		}
 		cfg.SecurityToken = ""
 		if said.SecurityTokenFrom != "" {

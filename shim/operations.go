@@ -75,7 +75,7 @@ func (r *router) asymmetricDecrypt(ctx context.Context, phase kmsmigrate.Phase, 
 	}
 	_, id, refused := r.place(kmsmigrate.SideNew, p["KeyId"])
 	if refused == nil {
-		p, refused = r.withVersion(p.with("KeyId", id), id)
+		p, refused = r.renamed(p, id)
 	}
 	switch {
 	case refused != nil && old != nil:
@@ -93,7 +93,7 @@ func (r *router) asymmetricDecrypt(ctx context.Context, phase kmsmigrate.Phase, 
 // verify answers from the retained public keys, without a call, and otherwise asks the side that owns the key. Once signing has moved, an
 // application that goes on naming the old key has the new one's signatures verified, too.
 func (r *router) verify(ctx context.Context, p params) *answer {
-	a := r.verifyWith(ctx, r.known.ofKey(p["KeyId"]), p)
+	a := r.verifyWith(ctx, r.owner(r.phase.Current(), p["KeyId"]), p)
 	if !a.ok() && a.side != "local" && a.text("Code") != "Forbidden.KeyNotFound" {
 		return a
 	}
@@ -104,7 +104,7 @@ func (r *router) verify(ctx context.Context, p params) *answer {
 	if refused != nil {
 		return a
 	}
-	next, refused := r.withVersion(p.with("KeyId", id), id)
+	next, refused := r.renamed(p, id)
 	if refused != nil {
 		return a
 	}
@@ -162,11 +162,20 @@ func (r *router) publicKey(ctx context.Context, p params) *answer {
 			return failed(http.StatusInternalServerError, "InternalFailure", "The store of retained public keys fails, or has another key than was pinned.")
 		}
 	}
-	s := r.known.ofKey(p["KeyId"])
+	s := r.owner(r.phase.Current(), p["KeyId"])
 	if s == kmsmigrate.SideOld && !r.phase.Current().Reads(s) {
 		return unretained()
 	}
 	return r.send(ctx, s, false, "GetPublicKey", p)
+}
+
+// owner is the side that a key belongs to. One that both have, as after backup and restore, is the old one's for as long as that is read.
+func (r *router) owner(phase kmsmigrate.Phase, id string) kmsmigrate.Side {
+	s := r.known.ofKey(id)
+	if s == kmsmigrate.SideOld && !phase.Reads(s) && r.known.isKey(kmsmigrate.SideNew, id) {
+		return kmsmigrate.SideNew
+	}
+	return s
 }
 
 // control sends an operation that manages something to the side that owns it.
@@ -176,7 +185,7 @@ func (r *router) control(ctx context.Context, phase kmsmigrate.Phase, action str
 	}
 	for _, name := range []string{"KeyId", "AliasName", "ProtectedResourceArn", "ResourceId.1", "EncryptionKeyId"} {
 		if id := p[name]; id != "" {
-			s := r.known.ofKey(id)
+			s := r.owner(phase, id)
 			if r.sides[s] == nil && s == kmsmigrate.SideNew {
 				s = kmsmigrate.SideOld
 			}

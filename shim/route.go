@@ -90,8 +90,8 @@ func (r *router) write(ctx context.Context, want kmsmigrate.Side, action string,
 		return refused
 	}
 	sent := p.with("KeyId", id)
-	if strings.HasPrefix(action, "Asymmetric") && id != p["KeyId"] {
-		if sent, refused = r.withVersion(sent, id); refused != nil {
+	if strings.HasPrefix(action, "Asymmetric") && s == kmsmigrate.SideNew {
+		if sent, refused = r.renamed(p, id); refused != nil {
 			return refused
 		}
 	}
@@ -106,8 +106,12 @@ func (r *router) write(ctx context.Context, want kmsmigrate.Side, action string,
 	return r.oldNames(a, s, p["KeyId"])
 }
 
-// withVersion names the version of a new asymmetric key.
-func (r *router) withVersion(p params, id string) (params, *answer) {
+// renamed names a new asymmetric key, and its version. A key that kept its id when it was moved keeps its versions, too.
+func (r *router) renamed(p params, id string) (params, *answer) {
+	if bareName(id) == bareName(p["KeyId"]) {
+		return p, nil
+	}
+	p = p.with("KeyId", id)
 	version := r.keyVersions[id]
 	if version == "" && r.sides[kmsmigrate.SideNew] != nil && r.sides[kmsmigrate.SideNew].unversioned {
 		return p.with("KeyVersionId", ""), nil

@@ -23,7 +23,7 @@ func (r *router) sign(ctx context.Context, p params) *answer {
 	if refused != nil {
 		return refused
 	}
-	sent, refused := r.withVersion(p.with("KeyId", id), id)
+	sent, refused := r.renamed(p, id)
 	if refused != nil {
 		return refused
 	}
