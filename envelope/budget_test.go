@@ -242,3 +242,14 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkBudgetRewrap compares re-wrapping a record of 1 MiB in place with one of 100 bytes. Budget: no cost that grows.
+func BenchmarkBudgetRewrap(b *testing.B) {
+	ctx := context.Background()
+	e := benchEnvelope(b)
+	long, err := e.Seal(ctx, make([]byte, 1<<20), nil)
+	require.NoError(b, err)
+	short, err := e.Seal(ctx, make([]byte, 100), nil)
+	require.NoError(b, err)
+	ratio(b, func() (err error) { long, err = e.Rewrap(ctx, long, nil); return err }, func() (err error) { short, err = e.Rewrap(ctx, short, nil); return err })
+}

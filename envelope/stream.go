@@ -11,7 +11,7 @@ import (
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
 
-// A stream of the own format: STREAM.md has it byte by byte.
+// A stream of the own format: FORMAT.md has it byte by byte.
 const (
 	streamMagic = "\x8aKHS"
 	// ChunkSize is how many bytes of plaintext a chunk of a stream holds; the last may hold fewer.
@@ -123,7 +123,7 @@ func (e *Envelope) NewWriter(ctx context.Context, w io.Writer, ec kmsmigrate.Enc
 }
 
 // NewDetachedWriter is NewWriter with the header kept apart from the chunks: in a database column or an object's metadata, where
-// it is re-wrapped without the body at hand. OpenDetached reads the two.
+// it is re-wrapped without the body at hand. NewDetachedReader reads the two.
 func (e *Envelope) NewDetachedWriter(ctx context.Context, w io.Writer, ec kmsmigrate.EncryptionContext) (header []byte, _ *Writer, err error) {
 	header, aead, err := e.newStream(ctx, ec)
 	if err != nil {
