@@ -13,6 +13,40 @@
 // others. A [Scanner] and a [Swapper] are how records are found and replaced; package rekeysql has them for databases,
 // package rekeytest in memory.
 //
+// A [Place] is one definition for all of this: a table's column that applications read lazily, that is swept, rehearsed and
+// counted. With a [Notebook] the fleet remembers what was done about it, and [Places] and [Proof] tell of the table that
+// everybody reads and nobody has swept.
+//
+// # Which mode
+//
+// What a sweep makes of a record is for its Codec to say, and there are three ways to leave a key. Give lazy reads the
+// same Codec as the sweep.
+//
+//   - Wrap anew: an *envelope.Envelope, or for bare ciphertext a *kmsmigrate.Client. The data key stays and is wrapped by
+//     the new key; payloads are not touched. It is the cheapest, three KMS calls for all records of a data key, and the
+//     right one unless there is a reason for another.
+//   - Seal anew: Envelope.Reencrypting. Records get fresh data keys, for when the old key, or somebody who could use it, is
+//     thought to know the data keys. All payloads are read and written. Start with it: a record that was wrapped anew
+//     before counts as done.
+//   - Move into a key table: an Envelope with Config.Table, and Envelope.Converting where records have other formats.
+//     Records name their data key from then on, and the table wraps it. It costs what wrapping anew costs, and the next
+//     migration touches the entries of the table only. These are records themselves, in a store of their own: sweep and
+//     count the table as you do any other (rekeysql.Table{Name: "data_keys", Key: []string{"id"}, Value: "entry"}).
+//     A record in the table counts as the new side's whatever its entry needs, so take the census of both.
+//
+// # Back again
+//
+// To roll a migration back, sweep with the keys exchanged: kmsmigrate.Config{Phase: kmsmigrate.Rewrite, Old: new, New: old},
+// and Pairs likewise. First take the whole fleet back to [kmsmigrate.ReadBoth], which writes with the old key and reads both;
+// end the lazy rewriting of before, and give the sweep a Name of its own. When a census of the migration's own Codec shows nothing on the new
+// side, [kmsmigrate.PhaseSwitch.SetProven] goes back to OldOnly.
+//
+// # How hard it works
+//
+// The endpoints keep the KMS's rate. Options.Fleet divides what is left between processes, Options.Steer makes a sweep as
+// wide as the database bears, Load opens and shuts it, and PerSecond, Window and Pause are for people. A record that
+// somebody else is writing is left alone for a while ([Contended]).
+//
 // # What is never done
 //
 // A record is never replaced by anything but a compare-and-swap on the bytes that were read: a concurrent writer wins,
