@@ -1,6 +1,8 @@
 package kmstest
 
 import (
+	"cmp"
+
 	"github.com/aliyun/alibabacloud-dkms-gcs-go-sdk/openapi-util/protobuf/api"
 	"google.golang.org/protobuf/proto"
 
@@ -33,6 +35,7 @@ func (c *protoCall) versionRef(keyID, algorithm string) model.VersionRef {
 }
 
 func protoSign(c *protoCall, in *api.SignRequest) (proto.Message, *model.Error) {
+	in.Algorithm = cmp.Or(in.Algorithm, c.door.DefaultAlgorithm(in.KeyId, model.SignVerify))
 	ref := c.versionRef(in.KeyId, in.Algorithm)
 	digest, err := c.digest(ref, in.Message, in.Digest, in.MessageType)
 	if err != nil {
@@ -47,6 +50,7 @@ func protoSign(c *protoCall, in *api.SignRequest) (proto.Message, *model.Error) 
 }
 
 func protoVerify(c *protoCall, in *api.VerifyRequest) (proto.Message, *model.Error) {
+	in.Algorithm = cmp.Or(in.Algorithm, c.door.DefaultAlgorithm(in.KeyId, model.SignVerify))
 	ref := c.versionRef(in.KeyId, in.Algorithm)
 	digest, err := c.digest(ref, in.Message, in.Digest, in.MessageType)
 	if err != nil {

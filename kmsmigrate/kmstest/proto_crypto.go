@@ -1,6 +1,7 @@
 package kmstest
 
 import (
+	"cmp"
 	"crypto/rand"
 
 	"github.com/aliyun/alibabacloud-dkms-gcs-go-sdk/openapi-util/protobuf/api"
@@ -16,7 +17,8 @@ func protoEncrypt(c *protoCall, in *api.EncryptRequest) (proto.Message, *model.E
 	if len(in.Plaintext) == 0 {
 		return nil, model.MissingParameter("Plaintext")
 	}
-	r, err := c.door.Encrypt(model.Cipher{KeyRef: in.KeyId, VersionID: c.migrationVersion(), Algorithm: in.Algorithm, Padding: in.PaddingMode,
+	algorithm := cmp.Or(in.Algorithm, c.door.DefaultAlgorithm(in.KeyId, model.EncryptDecrypt))
+	r, err := c.door.Encrypt(model.Cipher{KeyRef: in.KeyId, VersionID: c.migrationVersion(), Algorithm: algorithm, Padding: in.PaddingMode,
 		IV: in.Iv, Data: in.Plaintext, AAD: in.Aad})
 	if err != nil {
 		return nil, err
@@ -31,7 +33,8 @@ func protoDecrypt(c *protoCall, in *api.DecryptRequest) (proto.Message, *model.E
 	if len(in.CiphertextBlob) == 0 {
 		return nil, model.MissingParameter("CiphertextBlob")
 	}
-	r, err := c.door.Decrypt(model.Cipher{KeyRef: in.KeyId, VersionID: c.migrationVersion(), Algorithm: in.Algorithm, Padding: in.PaddingMode,
+	algorithm := cmp.Or(in.Algorithm, c.door.DefaultAlgorithm(in.KeyId, model.EncryptDecrypt))
+	r, err := c.door.Decrypt(model.Cipher{KeyRef: in.KeyId, VersionID: c.migrationVersion(), Algorithm: algorithm, Padding: in.PaddingMode,
 		IV: in.Iv, Data: in.CiphertextBlob, AAD: in.Aad})
 	if err != nil {
 		return nil, err
