@@ -30,7 +30,7 @@ func (r *instances) sign(ctx context.Context, c gcsCall) (gcsAnswer, error) {
 		}
 		asked := c.request.(*api.SignRequest)
 		digest, err := digestOf(key, asked.MessageType, asked.Message, asked.Digest)
-		if err == nil && key.Verify(verify.Algorithm(asked.Algorithm), digest, bytesOf(a.message, "Signature")) == nil {
+		if err == nil && verifyAs(key, asked.Algorithm, digest, bytesOf(a.message, "Signature")) == nil {
 			return a, nil
 		}
 	}
@@ -68,6 +68,20 @@ func digestOf(key *verify.PublicKey, kind string, message, digest []byte) ([]byt
 	default:
 		return message, nil
 	}
+}
+
+// verifyAs verifies a signature of an algorithm or, where an application leaves that to the key, of any that the key can have signed with.
+func verifyAs(key *verify.PublicKey, algorithm string, digest, signature []byte) (err error) {
+	algorithms := []verify.Algorithm{verify.Algorithm(algorithm)}
+	if algorithm == "" {
+		algorithms = key.Algorithms()
+	}
+	for _, one := range algorithms {
+		if err = key.Verify(one, digest, signature); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // owner is the side that a key belongs to. One that both have, as after backup and restore, is the old one's for as long as that is read.
@@ -122,7 +136,7 @@ func (r *instances) verifyWith(ctx context.Context, phase kmsmigrate.Phase, s km
 	if err != nil {
 		return gcsAnswer{}, unverifiable(err)
 	}
-	err = key.Verify(verify.Algorithm(asked.Algorithm), digest, asked.Signature)
+	err = verifyAs(key, asked.Algorithm, digest, asked.Signature)
 	if err != nil && !errors.Is(err, verify.ErrBadSignature) {
 		return gcsAnswer{}, unverifiable(err)
 	}

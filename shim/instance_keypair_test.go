@@ -54,6 +54,11 @@ func TestSignaturesOfAnOldInstanceOutliveIt(t *testing.T) {
 		other.Algorithm = tea.String("RSA_PSS_SHA_256")
 		_, err = i.Verify(&other)
 		require.Equal(t, "InvalidParam", tea.StringValue(gcsError(t, err).Code))
+		other = *request
+		other.Algorithm = nil // the key has one
+		got, err = i.Verify(&other)
+		require.NoError(t, err)
+		require.True(t, *got.Value)
 		kept, err := i.GetPublicKey(&dkms.GetPublicKeyRequest{KeyId: &id})
 		require.NoError(t, err)
 		require.Equal(t, *public.PublicKey, *kept.PublicKey)
