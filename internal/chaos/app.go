@@ -67,7 +67,7 @@ func runApp(ctx context.Context, o options) error {
 	if a.store, err = a.declared(ctx, a.db); err != nil {
 		return err
 	}
-	if a.env, err = a.envelope(ctx, phase); err != nil {
+	if a.env, err = a.envelope(ctx, phase, perKey); err != nil {
 		return err
 	}
 	defer a.env.Close()
@@ -180,13 +180,13 @@ func runSweep(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	env, err := c.envelope(ctx, kmsmigrate.Rewrite)
+	env, err := c.envelope(ctx, kmsmigrate.Rewrite, perKey)
 	if err != nil {
 		return err
 	}
 	defer env.Close()
 	report, err := rekey.SweepShared(ctx, env, store, rekey.Shared{Notebook: book, Parts: 24, Lease: 2 * time.Second},
-		rekey.Options{Name: fmt.Sprintf("sweep-%d", o.slot), Workers: 8, InFlight: 4096, Patience: 30 * time.Second, CheckpointEvery: 200 * time.Millisecond, ReadBack: 50})
+		rekey.Options{Name: fmt.Sprintf("sweep-%d", o.slot), Workers: 16, InFlight: 4096, Patience: 30 * time.Second, CheckpointEvery: 200 * time.Millisecond, ReadBack: 50})
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

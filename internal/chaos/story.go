@@ -17,12 +17,16 @@ import (
 	"github.com/keyhaul/keyhaul/rekey"
 )
 
-// orchestrate runs the story and checks its end.
-func orchestrate(ctx context.Context, opts options) (result, error) {
-	o := &orchestra{
+func newOrchestra(opts options) *orchestra {
+	return &orchestra{
 		options: opts, began: time.Now(), dice: rand.New(rand.NewPCG(opts.seed, 1)), acked: make([]int64, opts.records+1), begun: make([]int64, opts.records+1),
 		result: result{Database: opts.db, Records: opts.records, Seed: opts.seed, Faults: map[string]int{}},
 	}
+}
+
+// orchestrate runs the story and checks its end.
+func orchestrate(ctx context.Context, opts options) (result, error) {
+	o := newOrchestra(opts)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	dir, err := os.MkdirTemp("", "chaos")
@@ -61,7 +65,7 @@ func orchestrate(ctx context.Context, opts options) (result, error) {
 			_, _ = db.ExecContext(context.WithoutCancel(ctx), "DROP TABLE "+table)
 		}
 	}()
-	if err := o.populate(ctx, db); err != nil {
+	if err := o.populate(ctx, db, kmsmigrate.OldOnly); err != nil {
 		return o.result, err
 	}
 	if err := o.play(ctx, db, cloud, hangzhou.Match(), instance.Match(), newKey); err != nil {
@@ -117,13 +121,13 @@ func (o *orchestra) furnish(dir string, cloud *kmstest.Cloud, old *kmstest.Regio
 	return newKey, os.WriteFile(o.path, body, 0o600)
 }
 
-// populate writes every record once, with the old key.
-func (o *orchestra) populate(ctx context.Context, db *sql.DB) error {
+// populate writes every record once, in a phase: with the old key, in the story.
+func (o *orchestra) populate(ctx context.Context, db *sql.DB, phase kmsmigrate.Phase) error {
 	blob := map[string]string{"sqlite": "BLOB", "mysql": "LONGBLOB", "pgx": "bytea"}[o.Driver]
 	if _, err := db.ExecContext(ctx, "CREATE TABLE "+o.Table+" (id BIGINT NOT NULL PRIMARY KEY, shard INT NOT NULL, secret "+blob+" NOT NULL)"); err != nil {
 		return err
 	}
-	env, err := o.envelope(ctx, kmsmigrate.OldOnly)
+	env, err := o.envelope(ctx, phase, max(perKey, o.records/1000))
 	if err != nil {
 		return err
 	}
@@ -148,7 +152,7 @@ func (o *orchestra) populate(ctx context.Context, db *sql.DB) error {
 			return err
 		}
 	}
-	o.say("%d records of the old key", o.records)
+	o.say("%d records", o.records)
 	return nil
 }
 
@@ -281,7 +285,7 @@ func (o *orchestra) left(ctx context.Context, db *sql.DB) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	counting, err := o.envelope(ctx, kmsmigrate.Rewrite)
+	counting, err := o.envelope(ctx, kmsmigrate.Rewrite, perKey)
 	if err != nil {
 		return 0, err
 	}
@@ -302,7 +306,7 @@ func (o *orchestra) check(ctx context.Context, db *sql.DB) error {
 	if o.result.OldAfter, err = o.left(ctx, db); err != nil {
 		return err
 	}
-	env, err := o.envelope(ctx, kmsmigrate.NewOnly)
+	env, err := o.envelope(ctx, kmsmigrate.NewOnly, perKey)
 	if err != nil {
 		return err
 	}

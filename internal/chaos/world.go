@@ -62,8 +62,11 @@ func stalls(ctx context.Context, stood func()) {
 	}
 }
 
-// envelope joins the two keys.
-func (c config) envelope(ctx context.Context, phase kmsmigrate.PhaseSource) (*envelope.Envelope, error) {
+// perKey is how many records an application seals with one data key. What is there at the beginning has more to a key when it is much.
+const perKey = 20
+
+// envelope joins the two keys. A data key seals so many records, or records of two seconds; with more to a key, of a minute.
+func (c config) envelope(ctx context.Context, phase kmsmigrate.PhaseSource, messages int) (*envelope.Envelope, error) {
 	gateway, err := alikms.NewGateway(alikms.GatewayConfig{
 		Region: "cn-hangzhou", Endpoint: c.OldEndpoint, CAPEM: c.OldCA, AccessKeyID: c.AK, AccessKeySecret: c.SK, Limits: limits,
 	})
@@ -99,7 +102,14 @@ func (c config) envelope(ctx context.Context, phase kmsmigrate.PhaseSource) (*en
 	if err != nil {
 		return nil, err
 	}
-	return envelope.New(envelope.Config{Keys: client, MaxMessages: 20, MaxAge: 2 * time.Second})
+	age := 2 * time.Second // so short that nearly every read of the short form asks the KMS
+	switch {
+	case messages > perKey:
+		age = time.Minute
+	case c.Records >= 100_000:
+		age = 10 * time.Second
+	}
+	return envelope.New(envelope.Config{Keys: client, MaxMessages: int64(messages), MaxAge: age})
 }
 
 func (c config) connect() (*sql.DB, error) { return sql.Open(c.Driver, c.DSN) }
