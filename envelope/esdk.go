@@ -49,6 +49,7 @@ type esdkHeader struct {
 	keys               []esdkPair // ARN, wrapped data key
 	text               bool       // the message holds base64 text of the wrapped data keys
 	context            []esdkPair // name, value
+	contextAs          []byte     // as a stream has it, which is what its tag covers
 	iv, tag            []byte
 }
 

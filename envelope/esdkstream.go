@@ -58,7 +58,7 @@ func parseESDKStream(name string, record []byte) (m esdkRecord, err error) {
 	m.algorithm = r.number(binary.BigEndian, "an algorithm", 1, len(esdkAlgorithms))
 	contextAt := r.at + 4
 	if context := r.part(binary.BigEndian, "the encryption context", 0, len(record)); len(context) > 0 {
-		m.context = r.context(context, contextAt)
+		m.context, m.contextAs = r.context(context, contextAt), context
 	}
 	for range r.number(binary.BigEndian, "the number of wrapped data keys", 1, MaxCopies) {
 		arn := r.part(binary.BigEndian, "an ARN", 0, len(record))

@@ -80,6 +80,9 @@ func (p esdkPair) appendText(dst []byte) []byte {
 
 // contextBytes is the SDK's encoding of the context.
 func (h esdkHeader) contextBytes(form esdkForm) []byte {
+	if h.contextAs != nil {
+		return h.contextAs
+	}
 	if len(h.context) == 0 && !form.count {
 		return nil
 	}
