@@ -38,7 +38,8 @@ func (e *Envelope) AppendOpen(ctx context.Context, dst, record []byte, ec kmsmig
 		}
 		if opened, err = e.openLayout(ctx, p, record, ec); err == nil && dst != nil {
 			plaintext := opened.Plaintext
-			opened.Plaintext = append(dst, plaintext...)
+			dst = append(dst, plaintext...)
+			opened.Plaintext = dst
 			clear(plaintext)
 		}
 		return opened, err

@@ -207,7 +207,6 @@ func ExampleEnvelope_Converting() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer before.Close()
 	store := new(rekeytest.Memory)
 	for i, name := range []string{"Ada", "Grace", "Barbara"} {
 		record, err := before.Seal(ctx, []byte(name), nil)
@@ -216,6 +215,8 @@ func ExampleEnvelope_Converting() {
 		}
 		store.Put(rekey.Record{ID: fmt.Sprint(i), Value: record})
 	}
+
+	before.Close()
 
 	if err := phase.Jump(kmsmigrate.Rewrite); err != nil {
 		log.Fatal(err)
