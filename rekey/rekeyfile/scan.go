@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/rekey"
 )
 
@@ -44,6 +45,31 @@ func (s *Store) Count(ctx context.Context, r rekey.Range) (n int64, err error) {
 		err = nil
 	}
 	return n, err
+}
+
+// Split implements [rekey.Splitter]. It walks over the tree twice.
+func (s *Store) Split(ctx context.Context, n int) ([]rekey.Range, error) {
+	if n < 1 {
+		return nil, fmt.Errorf("rekeyfile: a store cannot be split into %d parts: %w", n, kmsmigrate.ErrInvalid)
+	}
+	files, err := s.Count(ctx, rekey.Range{})
+	if err != nil {
+		return nil, err
+	}
+	per := max(1, (files+int64(n)-1)/int64(n))
+	parts := []rekey.Range{{}}
+	var seen int64
+	var last string
+	err = s.walk(ctx, ".", rekey.Range{}, func(id string) error {
+		if seen > 0 && seen%per == 0 && len(parts) < n {
+			parts[len(parts)-1].Through = last
+			parts = append(parts, rekey.Range{After: last})
+		}
+		seen++
+		last = id
+		return nil
+	})
+	return parts, err
 }
 
 // walk calls visit for each file of a range. fs.SkipAll ends it.

@@ -26,7 +26,7 @@ type Config struct {
 	Context func(path string) kmsmigrate.EncryptionContext
 }
 
-// Store is a directory tree as package rekey wants it: a Scanner, Swapper, Counter and Getter. A record's id is the file's
+// Store is a directory tree as package rekey wants it: a Scanner, Swapper, Counter, Getter and Splitter. A record's id is the file's
 // path below the root, with slashes. It is safe for concurrent use.
 type Store struct {
 	root *os.Root

@@ -3,6 +3,7 @@ package rekeytest_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"testing"
@@ -14,7 +15,8 @@ import (
 )
 
 func subject(store rekey.Store, m *rekeytest.Memory) rekeytest.Subject {
-	return rekeytest.Subject{Store: store, Missing: "missing", Fill: func(ctx context.Context, values [][]byte) error {
+	remove := func(_ context.Context, id string) error { m.Delete(id); return nil }
+	return rekeytest.Subject{Store: store, Missing: "missing", Delete: remove, Empty: true, Fill: func(ctx context.Context, values [][]byte) error {
 		var ids []string
 		for rec, err := range m.Scan(ctx, rekey.Range{}) {
 			if err != nil {
@@ -57,6 +59,74 @@ func (b broken) Scan(ctx context.Context, r rekey.Range) iter.Seq2[rekey.Record,
 		return b.scan(b.Memory, ctx, r)
 	}
 	return b.Memory.Scan(ctx, r)
+}
+
+// halves is a store that cuts itself where it is told to.
+type halves struct {
+	*rekeytest.Memory
+	parts func(n int) []rekey.Range
+}
+
+func (h halves) Split(_ context.Context, n int) ([]rekey.Range, error) { return h.parts(n), nil }
+
+func TestTheSuiteTriesWhatTheStoreSplits(t *testing.T) {
+	t.Parallel()
+	m := new(rekeytest.Memory)
+	right := halves{m, func(n int) []rekey.Range {
+		records, err := m.Count(t.Context(), rekey.Range{})
+		require.NoError(t, err)
+		if n == 1 || records < 2 {
+			return []rekey.Range{{}}
+		}
+		middle := fmt.Sprintf("%06d", records/2-1)
+		return []rekey.Range{{Through: middle}, {After: middle}}
+	}}
+	require.NoError(t, rekeytest.TestStore(t.Context(), subject(right, m)))
+	for want, parts := range map[string]func(n int) []rekey.Range{
+		"returns 0 parts": func(int) []rekey.Range { return nil },
+		"returns 3 parts": func(int) []rekey.Range {
+			return []rekey.Range{{Through: "1"}, {After: "1", Through: "2"}, {After: "2"}}
+		},
+		"part 2 begins after": func(int) []rekey.Range { return []rekey.Range{{Through: "000059"}, {After: "000060"}} },
+		"only the last has":   func(int) []rekey.Range { return []rekey.Range{{Through: "000059"}} },
+		"part 1 has 1100":     func(int) []rekey.Range { return []rekey.Range{{Through: "9"}, {After: "9"}} },
+	} {
+		m := new(rekeytest.Memory)
+		require.ErrorContains(t, rekeytest.TestStore(t.Context(), subject(halves{m, parts}, m)), want)
+	}
+}
+
+// cursor is a store whose scans share their place.
+type cursor struct {
+	*rekeytest.Memory
+	after *string
+}
+
+func (c cursor) Scan(ctx context.Context, r rekey.Range) iter.Seq2[rekey.Record, error] {
+	*c.after = r.After
+	return func(yield func(rekey.Record, error) bool) {
+		for {
+			r.After = *c.after
+			n := 0
+			for rec, err := range c.Memory.Scan(ctx, r) {
+				n++
+				if *c.after = rec.ID; !yield(rec, err) || err != nil {
+					return
+				}
+				break
+			}
+			if n == 0 {
+				return
+			}
+		}
+	}
+}
+
+func TestTheSuiteNoticesScansThatShareTheirPlace(t *testing.T) {
+	t.Parallel()
+	m := new(rekeytest.Memory)
+	err := rekeytest.TestStore(t.Context(), subject(cursor{m, new(string)}, m))
+	require.ErrorContains(t, err, "Scan beside another")
 }
 
 func TestTheSuiteNamesTheRuleThatIsBroken(t *testing.T) {
@@ -108,6 +178,63 @@ func TestTheSuiteNamesTheRuleThatIsBroken(t *testing.T) {
 		{"ignores the end", "Scan through record", nil, func(m *rekeytest.Memory, ctx context.Context, r rekey.Range) iter.Seq2[rekey.Record, error] {
 			r.Through = ""
 			return m.Scan(ctx, r)
+		}},
+		{"swaps by the value alone", "Swap of one of three records with the same value leaves", func(m *rekeytest.Memory, ctx context.Context, id string, prev, next []byte) error {
+			if err := m.Swap(ctx, id, prev, next); err != nil {
+				return err
+			}
+			for rec, err := range m.Scan(ctx, rekey.Range{}) {
+				if err == nil && bytes.Equal(rec.Value, prev) {
+					_ = m.Swap(ctx, rec.ID, prev, next)
+				}
+			}
+			return nil
+		}, nil},
+		{"cuts at 64 KiB", "65536 bytes that returned <nil> the record holds 65535 bytes", func(m *rekeytest.Memory, ctx context.Context, id string, prev, next []byte) error {
+			return m.Swap(ctx, id, prev, next[:min(len(next), 65535)])
+		}, nil},
+		{"refuses without saying so", "which is not ErrRefused", func(m *rekeytest.Memory, ctx context.Context, id string, prev, next []byte) error {
+			if len(next) > 65535 {
+				return errors.New("data too long")
+			}
+			return m.Swap(ctx, id, prev, next)
+		}, nil},
+		{"finds its pages by counting", "whose records are deleted as they come", nil, func(m *rekeytest.Memory, ctx context.Context, r rekey.Range) iter.Seq2[rekey.Record, error] {
+			return func(yield func(rekey.Record, error) bool) {
+				for offset := 0; ; offset += 16 {
+					at, page := 0, []rekey.Record(nil)
+					for rec, err := range m.Scan(ctx, r) {
+						if err != nil {
+							yield(rekey.Record{}, err)
+							return
+						}
+						if at++; at > offset {
+							page = append(page, rec)
+						}
+						if len(page) == 16 {
+							break
+						}
+					}
+					for _, rec := range page {
+						if !yield(rec, nil) {
+							return
+						}
+					}
+					if len(page) == 0 {
+						return
+					}
+				}
+			}
+		}},
+		{"stops quietly", "without an error, as if it had seen all", nil, func(m *rekeytest.Memory, ctx context.Context, r rekey.Range) iter.Seq2[rekey.Record, error] {
+			return func(yield func(rekey.Record, error) bool) {
+				n := 0
+				for rec, err := range m.Scan(ctx, r) {
+					if n++; err != nil && n > 1 || !yield(rec, err) {
+						return
+					}
+				}
+			}
 		}},
 		{"reads one page", "Scan yields 16 records of 1100", nil, func(m *rekeytest.Memory, ctx context.Context, r rekey.Range) iter.Seq2[rekey.Record, error] {
 			return func(yield func(rekey.Record, error) bool) {

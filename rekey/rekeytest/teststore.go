@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/keyhaul/keyhaul/rekey"
 )
@@ -23,16 +23,21 @@ type Subject struct {
 	Missing string
 	// Text says that the store takes only valid UTF-8 without NUL bytes.
 	Text bool
+	// Delete removes a record, for the rule that records which go away during a scan take no others with them. Nil skips it.
+	Delete func(ctx context.Context, id string) error
+	// Empty says that the store can hold a record without a value, NULL or zero bytes, and that Fill makes one of a nil value.
+	Empty bool
 }
 
-// TestStore checks a store against the rules of [rekey.Scanner] and [rekey.Swapper], and of [rekey.Counter] and
-// [rekey.Getter] where it has them. It returns nil, or one error that joins a line for each rule broken. What the store
+// TestStore checks a store against the rules of [rekey.Scanner] and [rekey.Swapper], and of [rekey.Counter],
+// [rekey.Getter] and [rekey.Splitter] where it has them. It returns nil, or one error that joins a line for each rule broken. What the store
 // held is lost. To show that no page is held open, give it a store with a single connection as well.
 func TestStore(ctx context.Context, subject Subject) error {
 	t := &suite{ctx: ctx, subject: subject, store: subject.Store}
 	for _, test := range []func(){
-		t.swapIsExact, t.missing, t.race, t.scanInOrder, t.resume, t.through, t.swapWhileScanning, t.breakOff, t.cancelled,
-		t.empty, t.optional, t.ownBytes,
+		t.swapIsExact, t.twins, t.long, t.missing, t.race, t.scanInOrder, t.resume, t.through, t.swapWhileScanning,
+		t.deleteWhileScanning, t.twoScans, t.breakOff, t.cancelled, t.cancelledMidway, t.empty, t.withoutValue, t.optional,
+		t.split, t.ownBytes,
 	} {
 		if err := ctx.Err(); err != nil {
 			return errors.Join(append(t.broken, err)...)
@@ -151,6 +156,42 @@ func (t *suite) swapIsExact() {
 	}
 }
 
+// twins are records of one value: a swap of one is none of the other's business.
+func (t *suite) twins() {
+	recs := t.fill([]byte("twin"), []byte("twin"), []byte("twin"))
+	if recs == nil {
+		return
+	}
+	err := t.store.Swap(t.ctx, recs[1].ID, []byte("twin"), []byte("swapped"))
+	t.rule(err == nil, "Swap of one of three records with the same value fails: %w", err)
+	for i, want := range []string{"twin", "swapped", "twin"} {
+		now := t.value(recs[i].ID)
+		t.rule(string(now) == want, "Swap of one of three records with the same value leaves %q where %q should be", now, want)
+	}
+}
+
+// long are values that columns cut: at 64 KiB, and beyond. A store may refuse them.
+func (t *suite) long() {
+	recs := t.fill([]byte("short"))
+	if recs == nil {
+		return
+	}
+	id, value := recs[0].ID, recs[0].Value
+	for _, size := range []int{255, 256, 4000, 65535, 65536, 300_000} {
+		next := bytes.Repeat([]byte("0123456789"), size/10+1)[:size]
+		err := t.store.Swap(t.ctx, id, value, next)
+		t.rule(err == nil || errors.Is(err, rekey.ErrRefused), "Swap to a value of %d bytes returns %v, which is not ErrRefused", size, err)
+		if err == nil {
+			value = next
+		}
+		now := t.value(id)
+		t.rule(bytes.Equal(now, value), "after a Swap to a value of %d bytes that returned %v the record holds %d bytes, or others", size, err, len(now))
+		if !bytes.Equal(now, value) {
+			return
+		}
+	}
+}
+
 func (t *suite) missing() {
 	if t.fill([]byte("one")) == nil {
 		return
@@ -198,102 +239,6 @@ func many(n int) [][]byte {
 	return values
 }
 
-// pages is how many records the tests of scanning use: several pages of most stores.
-const pages = 1100
-
-func (t *suite) scanInOrder() {
-	recs := t.fill(many(pages)...)
-	if recs == nil {
-		return
-	}
-	seen := map[string]bool{}
-	values := map[string]bool{}
-	for _, rec := range recs {
-		t.rule(rec.ID != "", "Scan yields a record without an id")
-		t.rule(!seen[rec.ID], "Scan yields the record %q twice", rec.ID)
-		seen[rec.ID], values[string(rec.Value)] = true, true
-	}
-	t.rule(len(values) == pages, "Scan yields %d different values of %d", len(values), pages)
-	t.rule(!seen[t.subject.Missing], "the id that should be missing, %q, is there", t.subject.Missing)
-	again, err := t.scan(rekey.Range{})
-	t.rule(err == nil && slices.EqualFunc(recs, again, same), "a second Scan yields another order")
-}
-
-func same(a, b rekey.Record) bool { return a.ID == b.ID && bytes.Equal(a.Value, b.Value) }
-
-func (t *suite) resume() {
-	recs := t.fill(many(pages)...)
-	for _, at := range positions(len(recs)) {
-		rest, err := t.scan(rekey.Range{After: recs[at].ID})
-		t.rule(err == nil && slices.EqualFunc(rest, recs[at+1:], same), "Scan after record %d of %d yields %d records of %d, or other ones (%v)", at+1, len(recs), len(rest), len(recs)-at-1, err)
-	}
-}
-
-func (t *suite) through() {
-	recs := t.fill(many(pages)...)
-	for _, at := range positions(len(recs)) {
-		some, err := t.scan(rekey.Range{Through: recs[at].ID})
-		t.rule(err == nil && slices.EqualFunc(some, recs[:at+1], same), "Scan through record %d of %d yields %d records, or other ones (%v)", at+1, len(recs), len(some), err)
-		part, err := t.scan(rekey.Range{After: recs[at/2].ID, Through: recs[at].ID})
-		t.rule(err == nil && slices.EqualFunc(part, recs[at/2+1:at+1], same), "Scan of a part in the middle yields %d records of %d, or other ones (%v)", len(part), at-at/2, err)
-	}
-}
-
-// positions are places that paging is likely to get wrong.
-func positions(n int) []int {
-	var at []int
-	for _, i := range []int{0, 99, 100, 499, 500, n - 2, n - 1} {
-		if i >= 0 && i < n {
-			at = append(at, i)
-		}
-	}
-	return at
-}
-
-// deadlockAfter is how long a Swap in the body of a Scan may take before it counts as stuck.
-const deadlockAfter = 10 * time.Second
-
-func (t *suite) swapWhileScanning() {
-	if t.fill(many(pages)...) == nil {
-		return
-	}
-	swapped := 0
-	for rec, err := range t.store.Scan(t.ctx, rekey.Range{}) {
-		if err != nil {
-			t.rule(false, "Scan fails while records are swapped: %w", err)
-			return
-		}
-		ctx, cancel := context.WithTimeout(t.ctx, deadlockAfter)
-		err = t.store.Swap(ctx, rec.ID, rec.Value, append([]byte("swapped "), rec.Value...))
-		late := ctx.Err() != nil
-		cancel()
-		t.rule(!late, "Swap in the body of a Scan does not return: the Scan holds a page, a lock or the connection while it yields")
-		t.rule(late || err == nil, "Swap in the body of a Scan fails: %w", err)
-		if err != nil {
-			return
-		}
-		swapped++
-	}
-	t.rule(swapped == pages, "a Scan whose records are swapped as they come yields %d records of %d", swapped, pages)
-}
-
-// breakOff leaves a Scan early, which must free whatever it holds.
-func (t *suite) breakOff() {
-	recs := t.fill(many(40)...)
-	for range recs {
-		for _, err := range t.store.Scan(t.ctx, rekey.Range{}) {
-			t.rule(err == nil, "Scan fails: %w", err)
-			break
-		}
-	}
-	if recs != nil {
-		ctx, cancel := context.WithTimeout(t.ctx, deadlockAfter)
-		defer cancel()
-		err := t.store.Swap(ctx, recs[0].ID, recs[0].Value, []byte("after"))
-		t.rule(err == nil, "Swap after Scans that were left early fails: %w", err)
-	}
-}
-
 func (t *suite) cancelled() {
 	recs := t.fill(many(40)...)
 	if recs == nil {
@@ -321,6 +266,27 @@ func (t *suite) empty() {
 	t.rule(err == nil && len(recs) == 0, "Scan of an empty store yields %d records and %v", len(recs), err)
 }
 
+// withoutValue has a record that holds nothing between two that do.
+func (t *suite) withoutValue() {
+	if !t.subject.Empty {
+		return
+	}
+	if err := t.subject.Fill(t.ctx, [][]byte{[]byte("one"), nil, []byte("three")}); err != nil {
+		t.rule(false, "Fill with a record that holds nothing: %w", err)
+		return
+	}
+	recs, err := t.scan(rekey.Range{})
+	t.rule(err == nil, "Scan over a record that holds nothing fails: %w", err)
+	held := 0
+	for _, rec := range recs {
+		t.rule(rec.ID != "", "Scan yields a record without an id")
+		if len(rec.Value) > 0 {
+			held++
+		}
+	}
+	t.rule(held == 2, "Scan over a record that holds nothing yields %d values of 2", held)
+}
+
 func (t *suite) optional() {
 	recs := t.fill(many(120)...)
 	if recs == nil {
@@ -334,7 +300,7 @@ func (t *suite) optional() {
 	}
 	if g, ok := t.store.(rekey.Getter); ok {
 		rec, err := g.Get(t.ctx, recs[50].ID)
-		t.rule(err == nil && same(rec, recs[50]), "Get returns another record than Scan (%v)", err)
+		t.rule(err == nil && same(rec, recs[50]) && maps.Equal(rec.Context, recs[50].Context), "Get returns another record than Scan (%v)", err)
 		_, err = g.Get(t.ctx, t.subject.Missing)
 		t.rule(errors.Is(err, rekey.ErrConflict), "Get of a missing record returns %v, not ErrConflict", err)
 	}
