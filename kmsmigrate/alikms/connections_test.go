@@ -74,7 +74,11 @@ func TestWhatOpensAnotherConnection(t *testing.T) {
 			t.Helper()
 			f.Match, f.Times = kmstest.Match{KeyID: id}, 1
 			w.cloud.Inject(f)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			patience := time.Minute
+			if f.Hang || f.SlowBody > 0 {
+				patience = time.Second
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			_, _ = keyAt(t, i, id).Encrypt(ctx, []byte("x"), nil)
 		}
@@ -101,6 +105,7 @@ func TestWhatOpensAnotherConnection(t *testing.T) {
 			counted := forward(t, w.instance.Addr, 0)
 			cfg := w.instanceConfig()
 			cfg.Endpoint = counted.addr
+			cfg.Limits.Connect, cfg.Limits.Call = 30*time.Second, time.Minute // a busy machine is not what this is about
 			i := newInstance(t, cfg)
 			id := makeKey(t, w.instance.CreateKey, kmstest.KeySpec{}).ID()
 			k := keyAt(t, i, id)

@@ -13,12 +13,17 @@ import (
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/responses"
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/kms"
 
-	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/resource"
 )
 
 // ControlPlane returns the keys, secrets and instances of the gateway's region. Only a shared gateway has them: the RPC
 // face of an instance answers ErrInvalid (UnsupportedOperation).
+//
+// A change whose answer is lost may have been made. What sets values (ProtectKey, RotateEvery, TagKey, PutSecretValue) is then
+// simply repeated. EnableKey, DisableKey, ScheduleKeyDeletion, CancelKeyDeletion, CreateAlias, UpdateAlias, DeleteAlias,
+// CreateSecret and MoveSecretStage look first, with DescribeKey, GetSecretValue or ListSecretVersionIds, and are repeated where the
+// change is not there: none of them fails because it was made already by the attempt before. CreateKey alone is not repeated: when it
+// fails with ErrUnavailable, there may be a key that nobody knows of, which its description and tags tell.
 func (g *Gateway) ControlPlane() resource.ControlPlane { return controlPlane{g} }
 
 type controlPlane struct{ gateway *Gateway }
@@ -31,17 +36,10 @@ func (c controlPlane) ask(ctx context.Context, action, key string, p parameters,
 		check: func() string { return missing("the field that it must have", field()) }})
 }
 
-// order makes a call that can be repeated at will: it leads to the same state.
+// order makes a call that can be repeated at will: it sets values, and sets the same ones again.
 func (c controlPlane) order(ctx context.Context, action, key string, p parameters) error {
 	answer := kms.CreateEnableKeyResponse() // the answer to all of them: a RequestId
 	return c.ask(ctx, action, key, p, answer, func() string { return answer.RequestId })
-}
-
-// create makes a call that must not be carried out twice.
-func (c controlPlane) create(ctx context.Context, action string, p parameters, answer responses.AcsResponse, field func() string, hide secrets) error {
-	return c.gateway.rpc(ctx, rpc{action: action, parameters: p, answer: answer, once: true,
-		secrets: func() secrets { return hide },
-		check:   func() string { return missing("the field that it must have", field()) }})
 }
 
 // pages yields the items of page after page, until total items have come or a page is empty.
@@ -206,27 +204,11 @@ func (c controlPlane) CreateKey(ctx context.Context, spec resource.KeySpec) (res
 		p["EnableAutomaticRotation"], p["RotationInterval"] = "true", seconds(spec.RotationInterval)
 	}
 	answer := kms.CreateCreateKeyResponse()
-	err := c.create(ctx, "CreateKey", p, answer, func() string { return answer.KeyMetadata.KeyId }, nil)
+	// No token makes two such calls one, and nothing tells a key that was just made from others, so this is repeated only where
+	// the service surely made none.
+	err := c.gateway.rpc(ctx, rpc{action: "CreateKey", parameters: p, answer: answer, once: true,
+		check: func() string { return missing("KeyMetadata.KeyId", answer.KeyMetadata.KeyId) }})
 	return keyOf(answer.KeyMetadata), err
-}
-
-func (c controlPlane) EnableKey(ctx context.Context, keyID string) error {
-	return c.order(ctx, "EnableKey", keyID, parameters{"KeyId": keyID})
-}
-
-func (c controlPlane) DisableKey(ctx context.Context, keyID string) error {
-	return c.order(ctx, "DisableKey", keyID, parameters{"KeyId": keyID})
-}
-
-func (c controlPlane) ScheduleKeyDeletion(ctx context.Context, keyID string, days int) error {
-	if days < 7 || days > 366 {
-		return c.gateway.wrong("ScheduleKeyDeletion", keyID, kmsmigrate.ErrInvalid, "the window must be 7 to 366 days")
-	}
-	return c.order(ctx, "ScheduleKeyDeletion", keyID, parameters{"KeyId": keyID, "PendingWindowInDays": strconv.Itoa(days)})
-}
-
-func (c controlPlane) CancelKeyDeletion(ctx context.Context, keyID string) error {
-	return c.order(ctx, "CancelKeyDeletion", keyID, parameters{"KeyId": keyID})
 }
 
 func (c controlPlane) ProtectKey(ctx context.Context, arn string, on bool, because string) error {
@@ -245,20 +227,6 @@ func (c controlPlane) RotateEvery(ctx context.Context, keyID string, interval ti
 
 func (c controlPlane) TagKey(ctx context.Context, keyID string, tags map[string]string) error {
 	return c.order(ctx, "TagResource", keyID, parameters{"KeyId": keyID, "Tags": tagJSON(tags)})
-}
-
-func (c controlPlane) CreateAlias(ctx context.Context, name, keyID string) error {
-	answer := kms.CreateCreateAliasResponse()
-	return c.create(ctx, "CreateAlias", parameters{"AliasName": name, "KeyId": keyID}, answer, func() string { return answer.RequestId }, nil)
-}
-
-func (c controlPlane) UpdateAlias(ctx context.Context, name, keyID string) error {
-	return c.order(ctx, "UpdateAlias", keyID, parameters{"AliasName": name, "KeyId": keyID})
-}
-
-func (c controlPlane) DeleteAlias(ctx context.Context, name string) error {
-	answer := kms.CreateDeleteAliasResponse()
-	return c.create(ctx, "DeleteAlias", parameters{"AliasName": name}, answer, func() string { return answer.RequestId }, nil)
 }
 
 // tagJSON is the Tags parameter: a JSON array of objects.

@@ -71,18 +71,6 @@ func (c controlPlane) checkValue(op string, v resource.SecretValue) (data, kind 
 	return data, kind, err
 }
 
-func (c controlPlane) CreateSecret(ctx context.Context, spec resource.SecretSpec) error {
-	data, kind, err := c.checkValue("CreateSecret", spec.Value)
-	if err != nil {
-		return err
-	}
-	answer := kms.CreateCreateSecretResponse()
-	return c.create(ctx, "CreateSecret", parameters{
-		"SecretName": spec.Name, "Description": spec.Description, "EncryptionKeyId": spec.EncryptionKeyID, "DKMSInstanceId": spec.Instance,
-		"Tags": tagJSON(spec.Tags), "SecretData": data, "SecretDataType": kind, "VersionId": spec.Value.VersionID,
-	}, answer, func() string { return answer.SecretName }, secrets{data})
-}
-
 func (c controlPlane) PutSecretValue(ctx context.Context, name string, value resource.SecretValue) error {
 	data, kind, err := c.checkValue("PutSecretValue", value)
 	if err != nil {
@@ -103,10 +91,6 @@ func (c controlPlane) PutSecretValue(ctx context.Context, name string, value res
 		secrets: func() secrets { return secrets{data} },
 		check:   func() string { return missing("VersionId", answer.VersionId) },
 	})
-}
-
-func (c controlPlane) MoveSecretStage(ctx context.Context, name, stage, from, to string) error {
-	return c.order(ctx, "UpdateSecretVersionStage", "", parameters{"SecretName": name, "VersionStage": stage, "RemoveFromVersion": from, "MoveToVersion": to})
 }
 
 // splitWords yields the words of a list with commas or white space between.

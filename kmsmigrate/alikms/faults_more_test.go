@@ -1,24 +1,25 @@
 package alikms_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
-	"sync/atomic"
 	"testing"
 
+	"github.com/aliyun/alibabacloud-dkms-gcs-go-sdk/openapi-util/protobuf/api"
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
-	"github.com/keyhaul/keyhaul/kmsmigrate/resource"
 )
 
 // rareFaultOperations are the rest of the instance's operations, and those of the OpenAPI that export.
 func rareFaultOperations(t *testing.T, w *world) []faultOperation {
 	t.Helper()
 	shared, dedicated := makeKey(t, w.region.CreateKey, kmstest.KeySpec{}), makeKey(t, w.instance.CreateKey, kmstest.KeySpec{})
+	wrapping, raw := makeKey(t, w.region.CreateKey, kmstest.KeySpec{}), makeKey(t, w.instance.CreateKey, kmstest.KeySpec{})
 	opener := makeKey(t, w.instance.CreateKey, kmstest.KeySpec{Spec: "RSA_2048", Usage: "ENCRYPT/DECRYPT"})
 	_, err := w.instance.CreateSecret(kmstest.SecretSpec{Name: "dedicated", Value: plantedText, Key: dedicated})
 	require.NoError(t, err)
@@ -64,8 +65,33 @@ func rareFaultOperations(t *testing.T, w *world) []faultOperation {
 			_, err := i.AdvanceGenerateDataKeyPairWithoutPlaintext(ctx, dedicated.ID(), "EC_P256", "PEM", b)
 			return err
 		}),
+		{face: kmstest.Gateway, action: "GenerateDataKey", method: "Key.GenerateDataKey", key: wrapping.ID(), do: func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, _, err := dataKeyMaker(t, g, wrapping.ID()).GenerateDataKey(ctx, 32, plantedContext())
+			return err
+		}},
+		{face: kmstest.Gateway, action: "ListKeyVersions", method: "Key.Refresh", key: wrapping.ID(), plain: true, few: true, do: func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			return dataKeyMaker(t, g, wrapping.ID()).Refresh(ctx)
+		}},
+		{face: kmstest.Gateway, action: "UpdateKeyDescription", method: "Gateway.Raw", do: func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
+			_, err := g.Raw(ctx, alikms.RawCall{
+				Action: "UpdateKeyDescription", Parameters: map[string]string{"KeyId": wrapping.ID(), "Description": plantedText}, Secret: []string{plantedText, plantedValue},
+				Check: func(body []byte) string {
+					if !json.Valid(body) || !bytes.Contains(body, []byte("RequestId")) {
+						return "it has no RequestId"
+					}
+					return ""
+				},
+			})
+			return err
+		}},
+		{face: kmstest.Protobuf, action: "AdvanceEncrypt", method: "Instance.Raw", key: raw.ID(), do: func(ctx context.Context, _ *alikms.Gateway, i *alikms.Instance) error {
+			_, err := i.Raw(ctx, alikms.InstanceCall{
+				Action: "AdvanceEncrypt", Request: &api.AdvanceEncryptRequest{KeyId: raw.ID(), Plaintext: text, Aad: []byte(plantedValue)}, Answer: new(api.AdvanceEncryptResponse),
+			})
+			return err
+		}},
 		// The wire calls it Encrypt; the key tells the two apart.
-		{face: kmstest.Protobuf, action: "Encrypt", key: opener.ID(), do: func(ctx context.Context, _ *alikms.Gateway, i *alikms.Instance) error {
+		{face: kmstest.Protobuf, action: "Encrypt", method: "Instance.AsymmetricEncrypt", key: opener.ID(), do: func(ctx context.Context, _ *alikms.Gateway, i *alikms.Instance) error {
 			_, err := i.AsymmetricEncrypt(ctx, opener.ID(), alikms.RSAOAEPSHA256, text)
 			return err
 		}},
@@ -78,64 +104,4 @@ func first[T any](list iter.Seq2[T, error]) error {
 		return err
 	}
 	return errors.New("nothing was listed")
-}
-
-// planeFaultOperations are the control plane's.
-func planeFaultOperations(t *testing.T, w *world) []faultOperation {
-	t.Helper()
-	key, doomed := makeKey(t, w.region.CreateKey, kmstest.KeySpec{Alias: "alias/faults"}), makeKey(t, w.region.CreateKey, kmstest.KeySpec{})
-	require.NoError(t, key.Rotate())
-	signer := makeKey(t, w.region.CreateKey, kmstest.KeySpec{Spec: "EC_P256"})
-	_, err := w.region.CreateSecret(kmstest.SecretSpec{Name: "listed", Value: plantedText})
-	require.NoError(t, err)
-	var names atomic.Int64
-	fresh := func(prefix string) string { return fmt.Sprintf("%s%d", prefix, names.Add(1)) }
-	value := resource.SecretValue{VersionID: "v1", Data: []byte(plantedText)}
-
-	var operations []faultOperation
-	on := func(action string, do func(context.Context, resource.ControlPlane) error) *faultOperation {
-		operations = append(operations, faultOperation{face: kmstest.Gateway, action: action, plain: true, few: true, do: func(ctx context.Context, g *alikms.Gateway, _ *alikms.Instance) error {
-			return do(ctx, g.ControlPlane())
-		}})
-		return &operations[len(operations)-1]
-	}
-	on("ListKeyVersions", func(ctx context.Context, p resource.ControlPlane) error { return first(p.Versions(ctx, key.ID())) })
-	on("ListAliases", func(ctx context.Context, p resource.ControlPlane) error { return first(p.Aliases(ctx)) })
-	on("ListAliasesByKeyId", func(ctx context.Context, p resource.ControlPlane) error { return first(p.AliasesOf(ctx, key.ID())) })
-	on("ListSecrets", func(ctx context.Context, p resource.ControlPlane) error { return first(p.Secrets(ctx)) })
-	on("ListSecretVersionIds", func(ctx context.Context, p resource.ControlPlane) error {
-		return first(p.SecretVersions(ctx, "listed"))
-	})
-	on("DescribeSecret", func(ctx context.Context, p resource.ControlPlane) error {
-		_, err := p.DescribeSecret(ctx, "listed")
-		return err
-	})
-	on("ListKmsInstances", func(ctx context.Context, p resource.ControlPlane) error { return first(p.Instances(ctx)) })
-	on("GetKmsInstance", func(ctx context.Context, p resource.ControlPlane) error {
-		_, err := p.DescribeInstance(ctx, w.instance.ID)
-		return err
-	})
-	on("GetPublicKey", func(ctx context.Context, p resource.ControlPlane) error {
-		_, err := p.PublicKey(ctx, signer.ID(), signer.VersionID())
-		return err
-	}).key = signer.ID()
-	on("DisableKey", func(ctx context.Context, p resource.ControlPlane) error { return p.DisableKey(ctx, doomed.ID()) })
-	on("UpdateRotationPolicy", func(ctx context.Context, p resource.ControlPlane) error { return p.RotateEvery(ctx, key.ID(), 0) })
-	on("TagResource", func(ctx context.Context, p resource.ControlPlane) error {
-		return p.TagKey(ctx, key.ID(), map[string]string{"team": "a"})
-	})
-	on("SetDeletionProtection", func(ctx context.Context, p resource.ControlPlane) error {
-		return p.ProtectKey(ctx, key.ARN(), true, "in use")
-	})
-	on("UpdateAlias", func(ctx context.Context, p resource.ControlPlane) error {
-		return p.UpdateAlias(ctx, "alias/faults", key.ID())
-	})
-	on("CreateAlias", func(ctx context.Context, p resource.ControlPlane) error {
-		return p.CreateAlias(ctx, fresh("alias/made-"), key.ID())
-	}).once = true
-	secret := on("CreateSecret", func(ctx context.Context, p resource.ControlPlane) error {
-		return p.CreateSecret(ctx, resource.SecretSpec{Name: fresh("made-"), Value: value})
-	})
-	secret.once, secret.plain = true, false
-	return operations
 }

@@ -93,7 +93,9 @@ func (g *Gateway) GenerateDataKey(ctx context.Context, key string, size int, b B
 		check: func() (complaint string) {
 			blob, complaint = decodeBlob(answer.CiphertextBlob)
 			var err error
-			if plaintext, err = base64.StdEncoding.DecodeString(answer.Plaintext); err != nil || len(plaintext) != size {
+			plaintext, err = base64.StdEncoding.DecodeString(answer.Plaintext)
+			// What was encrypted is the text, so it must be the one text that these bytes have.
+			if err != nil || len(plaintext) != size || base64.StdEncoding.EncodeToString(plaintext) != answer.Plaintext {
 				complaint = cmp.Or(complaint, "its Plaintext is not the base64 text of as many bytes as were asked for")
 			}
 			return cmp.Or(complaint, wraps(blob, len(answer.Plaintext)), named(answer.KeyId, answer.KeyVersionId, answer.RequestId))

@@ -30,7 +30,10 @@ type face interface {
 	directory() *Gateway
 }
 
-var _ kmsmigrate.Key = (*Key)(nil)
+var (
+	_ kmsmigrate.Key              = (*Key)(nil)
+	_ kmsmigrate.DataKeyGenerator = (*Key)(nil)
+)
 
 func newKey(f face, id string, versions map[string][]string) (*Key, error) {
 	name, err := parseKeyName(id)
@@ -245,39 +248,37 @@ func (k *Key) ask(ctx context.Context, already func() bool) error {
 
 func isNew(keyID string) bool { return len(keyID) > 4 && keyID[:4] == "key-" }
 
-// GenerateDataKey makes a data key of 1 to 1,024 bytes and wraps it with the key's primary version, in one call. What is
-// wrapped is the base64 text of the data key, on every face: so the official SDKs, at the gateway or at the instance, can
-// open it when this module is gone. An instance's own data keys wrap raw bytes, so there the key is made here and its text
-// encrypted. Decrypt gives the text back.
-func (k *Key) GenerateDataKey(ctx context.Context, size int, ec kmsmigrate.EncryptionContext) (DataKey, error) {
+// GenerateDataKey makes a data key of n bytes, 1 to 1,024, and encrypts its base64 text with the key's primary version, in one
+// round trip. plaintext is that text, in the standard alphabet with padding: exactly what Decrypt of ciphertext gives
+// back, on this face, on the other, and with the official SDKs when this module is gone.
+//
+// At a Gateway the service makes the data key. The data keys that an instance makes wrap raw bytes, which the plain SDKs
+// would not open as they open the rest, so at an Instance the bytes come from crypto/rand. Where they must be the
+// instance's own, encrypt what Instance.GenerateRandom returns.
+func (k *Key) GenerateDataKey(ctx context.Context, n int, ec kmsmigrate.EncryptionContext) (plaintext, ciphertext []byte, err error) {
 	const op = "GenerateDataKey"
 	e := k.face.base()
-	if size < 1 || size > maxDataKey {
-		return DataKey{}, e.wrong(op, k.owners.keyID(), kmsmigrate.ErrInvalid, "a data key has 1 to 1,024 bytes")
+	if n < 1 || n > maxDataKey {
+		return nil, nil, e.wrong(op, k.owners.keyID(), kmsmigrate.ErrInvalid, "a data key has 1 to 1,024 bytes")
 	}
 	if g, ok := k.face.(*Gateway); ok {
-		made, err := g.GenerateDataKey(ctx, k.name.given, size, Binding{Context: ec})
+		made, err := g.GenerateDataKey(ctx, k.name.given, n, Binding{Context: ec})
+		defer clear(made.Plaintext)
 		if err == nil {
 			err = k.wrote(op, made.KeyID, made.Ciphertext)
 		}
 		if err != nil {
-			clear(made.Plaintext)
-			return DataKey{}, err
+			return nil, nil, err
 		}
-		return made, nil
+		return base64.StdEncoding.AppendEncode(nil, made.Plaintext), made.Ciphertext, nil
 	}
-	made := DataKey{Plaintext: make([]byte, size), Text: true}
-	if _, err := rand.Read(made.Plaintext); err != nil {
-		return DataKey{}, e.wrong(op, k.owners.keyID(), nil, "the system gives no random bytes")
+	raw := make([]byte, n)
+	_, _ = rand.Read(raw) // it never fails (crypto/rand)
+	plaintext = base64.StdEncoding.AppendEncode(nil, raw)
+	clear(raw)
+	if ciphertext, err = k.Encrypt(ctx, plaintext, ec); err != nil {
+		clear(plaintext)
+		return nil, nil, err
 	}
-	text := base64.StdEncoding.AppendEncode(nil, made.Plaintext)
-	defer clear(text)
-	var err error
-	if made.Ciphertext, err = k.Encrypt(ctx, text, ec); err != nil {
-		clear(made.Plaintext)
-		return DataKey{}, err
-	}
-	made.KeyID = k.owners.keyID()
-	made.VersionID, _ = kmsmigrate.BlobVersion(made.Ciphertext)
-	return made, nil
+	return plaintext, ciphertext, nil
 }

@@ -31,24 +31,40 @@ func TestDataKeysTakeOneCallAndWrapText(t *testing.T) {
 	official, err := w.instance.TransferClient(w.clientKey)
 	require.NoError(t, err)
 	require.NotNil(t, official)
-	for name, at := range map[string]keyMaker{"rpc": newGateway(t, w.rpcConfig()), "instance": newInstance(t, w.instanceConfig())} {
+	gateway, instance := newGateway(t, w.rpcConfig()), newInstance(t, w.instanceConfig())
+	for name, at := range map[string]keyMaker{"rpc": gateway, "instance": instance} {
 		k := dataKeyMaker(t, at, key.ID())
 		w.cloud.ResetEvidence()
-		made, err := k.GenerateDataKey(t.Context(), 32, plantedContext())
+		plaintext, ciphertext, err := k.GenerateDataKey(t.Context(), 32, plantedContext())
 		require.NoError(t, err, name)
 		require.Equal(t, 1, w.cloud.Count(kmstest.Match{}), name)
-		require.Len(t, made.Plaintext, 32)
-		require.Len(t, made.Ciphertext, 108, "44 characters and 64 bytes around them")
-		require.True(t, made.Text)
-		require.Equal(t, key.VersionID(), made.VersionID, "the primary version wraps")
-		version, _ := kmsmigrate.BlobVersion(made.Ciphertext)
-		require.Equal(t, made.VersionID, version)
-		text, err := k.Decrypt(t.Context(), made.Ciphertext, plantedContext())
+		raw, err := base64.StdEncoding.DecodeString(string(plaintext))
 		require.NoError(t, err)
-		require.Equal(t, base64.StdEncoding.EncodeToString(made.Plaintext), string(text))
+		require.Len(t, raw, 32)
+		require.Len(t, ciphertext, 108, "44 characters and 64 bytes around them")
+		version, _ := kmsmigrate.BlobVersion(ciphertext)
+		require.Equal(t, key.VersionID(), version, "the primary version wraps")
+		ref, owned := k.Owns(ciphertext)
+		require.Equal(t, kmsmigrate.Mine, owned)
+		require.Equal(t, version, ref.VersionID)
+		for where, other := range map[string]keyMaker{"rpc": gateway, "instance": instance} {
+			text, err := keyAt(t, other, key.ID()).Decrypt(t.Context(), ciphertext, plantedContext())
+			require.NoError(t, err, where)
+			require.Equal(t, plaintext, text, where)
+		}
 		for _, size := range []int{0, -1, 1025} {
-			_, err = k.GenerateDataKey(t.Context(), size, nil)
+			plaintext, ciphertext, err = k.GenerateDataKey(t.Context(), size, nil)
 			require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
+			require.Nil(t, plaintext)
+			require.Nil(t, ciphertext)
+		}
+		for _, body := range []kmstest.Body{kmstest.BodyEmpty, kmstest.BodyObject, kmstest.BodyNull, kmstest.BodyTruncated} {
+			remove := w.cloud.Inject(kmstest.Fault{Body: body})
+			plaintext, ciphertext, err = k.GenerateDataKey(t.Context(), 32, nil)
+			remove()
+			require.ErrorIs(t, err, kmsmigrate.ErrBadAnswer, "%s: %s", name, body)
+			require.Nil(t, plaintext)
+			require.Nil(t, ciphertext)
 		}
 	}
 }

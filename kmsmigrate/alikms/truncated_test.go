@@ -49,4 +49,26 @@ func TestATruncatedValueIsNotAValue(t *testing.T) {
 		_, err := key.Encrypt(t.Context(), []byte(whole), nil)
 		require.ErrorIs(t, err, kmsmigrate.ErrBadAnswer, name)
 	}
+
+	generator, ok := key.(kmsmigrate.DataKeyGenerator)
+	require.True(t, ok)
+	wrapped := kmsmigrate.EncodeBlob([]byte(version + strings.Repeat("\x00", 12+4+16)))
+	for text, want := range map[string]error{
+		"AQ==": nil,
+		"AR==": kmsmigrate.ErrBadAnswer, // the same byte, and another text: Decrypt would give back what was never returned
+		"AQI=": kmsmigrate.ErrBadAnswer, // two bytes
+		"AQ":   kmsmigrate.ErrBadAnswer,
+		"":     kmsmigrate.ErrBadAnswer,
+	} {
+		answers <- map[string]string{"KeyId": keyID, "KeyVersionId": version, "Plaintext": text, "CiphertextBlob": wrapped, "RequestId": "1"}
+		plaintext, ciphertext, err := generator.GenerateDataKey(t.Context(), 1, nil)
+		require.ErrorIs(t, err, want, text)
+		if want == nil {
+			require.Equal(t, text, string(plaintext))
+			require.Len(t, ciphertext, 68)
+		} else {
+			require.Nil(t, plaintext)
+			require.Nil(t, ciphertext)
+		}
+	}
 }
