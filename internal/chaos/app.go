@@ -71,7 +71,7 @@ func runApp(ctx context.Context, o options) error {
 		return err
 	}
 	defer a.env.Close()
-	if a.rekeyer, err = rekey.New(rekey.Config{Codec: a.env, Store: a.store, Again: time.Second}); err != nil {
+	if a.rekeyer, err = rekey.New(rekey.Config{Codec: a.env, Store: a.store, Again: time.Second, OneIn: max(1, a.Records/20_000)}); err != nil {
 		return err
 	}
 	a.out.print(message{Kind: "phase", Text: o.phase})

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/keyhaul/keyhaul/envelope"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
 	"github.com/keyhaul/keyhaul/rekey"
@@ -311,34 +312,54 @@ func (o *orchestra) check(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	defer env.Close()
+	records := make(chan rekey.Record, 64)
+	var work sync.WaitGroup
+	for range 16 {
+		work.Go(func() {
+			for rec := range records {
+				o.judge(ctx, env, rec)
+			}
+		})
+	}
 	seen := 0
 	for rec, err := range store.Scan(ctx, rekey.Range{}) {
 		if err != nil {
-			return err
-		}
-		var id int64
-		if _, err := fmt.Sscan(rec.ID, &id); err != nil {
+			close(records)
 			return err
 		}
 		seen++
-		opened, err := env.Open(ctx, rec.Value, contextOf(id))
-		if err != nil {
-			o.result.Unreadable++
-			o.say("record %d: %v", id, err)
-			continue
-		}
-		revision, ok := revisionOf(id, opened.Plaintext)
-		switch {
-		case !ok:
-			o.result.WrongIdentity++
-		case revision < o.acked[id]:
-			o.result.Overwritten++
-			o.say("record %d has revision %d, and %d was acknowledged", id, revision, o.acked[id])
-		case revision > o.begun[id]:
-			o.result.Lost++
-			o.say("record %d has revision %d, which nobody wrote", id, revision)
-		}
+		records <- rec
 	}
+	close(records)
+	work.Wait()
 	o.result.Lost += o.records - seen
 	return nil
+}
+
+// judge opens one record and compares it with the ledger.
+func (o *orchestra) judge(ctx context.Context, env *envelope.Envelope, rec rekey.Record) {
+	var id int64
+	_, err := fmt.Sscan(rec.ID, &id)
+	var opened kmsmigrate.Opened
+	if err == nil {
+		opened, err = env.Open(ctx, rec.Value, contextOf(id))
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err != nil {
+		o.result.Unreadable++
+		o.say("record %s: %v", rec.ID, err)
+		return
+	}
+	revision, ok := revisionOf(id, opened.Plaintext)
+	switch {
+	case !ok:
+		o.result.WrongIdentity++
+	case revision < o.acked[id]:
+		o.result.Overwritten++
+		o.say("record %d has revision %d, and %d was acknowledged", id, revision, o.acked[id])
+	case revision > o.begun[id]:
+		o.result.Lost++
+		o.say("record %d has revision %d, which nobody wrote", id, revision)
+	}
 }
