@@ -152,12 +152,9 @@ func (c *counting) scan(ctx context.Context, r Range, each func(kmsmigrate.Side)
 }
 
 func (c *counting) add(rec Record) kmsmigrate.Side {
-	codec := c.codec
-	if c.CodecFor != nil {
-		var err error
-		if codec, err = c.CodecFor(rec); err != nil || codec == nil {
-			codec = unreadable{c.codec}
-		}
+	codec, err := choose(c.codec, c.CodecFor, rec)
+	if err != nil {
+		codec = unreadable{c.codec}
 	}
 	if c.By != nil {
 		name := c.By(rec)

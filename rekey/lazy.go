@@ -14,6 +14,9 @@ import (
 // Config is what [New] needs. Only Codec is required; the zero value of every other field is good for an application.
 type Config struct {
 	Codec Codec
+	// CodecFor chooses the Codec of a record, as Options.CodecFor does for a sweep: tenants have keys of their own. Nil means
+	// Codec for all. Its error fails the read.
+	CodecFor func(Record) (Codec, error)
 	// Store is where Open puts what it renewed. Nil is for who uses OpenSync alone: then Open rewrites nothing.
 	Store Swapper
 	// Workers is how many rewrites run at once. Zero means 4. There are no goroutines while there is nothing to rewrite.
@@ -142,9 +145,13 @@ func orDefault[T int | int64 | float64 | time.Duration](field *T, value T) {
 // the caller may overwrite rec.Value and rec.Context as soon as Open has returned. Whatever becomes of the rewrite,
 // the read is not affected.
 //
-// Errors are those of the Codec.
+// Errors are those of the Codec, and of Config.CodecFor.
 func (r *Rekeyer) Open(ctx context.Context, rec Record) ([]byte, error) {
-	opened, err := r.cfg.Codec.Open(ctx, rec.Value, rec.Context)
+	codec, err := choose(r.cfg.Codec, r.cfg.CodecFor, rec)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := codec.Open(ctx, rec.Value, rec.Context)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +168,11 @@ func (r *Rekeyer) Open(ctx context.Context, rec Record) ([]byte, error) {
 // A renewal that fails and a conflict are counted, and the plaintext is returned. When the swap fails in another way, the
 // plaintext is returned together with the error, because the transaction may be lost.
 func (r *Rekeyer) OpenSync(ctx context.Context, s Swapper, rec Record) ([]byte, error) {
-	opened, err := r.cfg.Codec.Open(ctx, rec.Value, rec.Context)
+	codec, err := choose(r.cfg.Codec, r.cfg.CodecFor, rec)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := codec.Open(ctx, rec.Value, rec.Context)
 	if err != nil {
 		return nil, err
 	}
@@ -179,6 +190,18 @@ func (r *Rekeyer) OpenSync(ctx context.Context, s Swapper, rec Record) ([]byte, 
 		return opened.Plaintext, done.swapErr
 	}
 	return opened.Plaintext, nil
+}
+
+// choose returns the codec of a record.
+func choose(all Codec, of func(Record) (Codec, error), rec Record) (Codec, error) {
+	if of == nil {
+		return all, nil
+	}
+	codec, err := of(rec)
+	if err == nil && codec == nil {
+		err = fmt.Errorf("rekey: CodecFor returned nil: %w", kmsmigrate.ErrNoKey)
+	}
+	return codec, err
 }
 
 // enqueue queues a rewrite of rec, or counts why not. It never blocks.
@@ -293,7 +316,11 @@ func (r *Rekeyer) rewrite(ctx context.Context, s Swapper, rec Record) (done rewr
 	began := time.Now()
 	done.ID, done.Outcome = rec.ID, Failed
 	done.Err = contained(func() error {
-		renewed, err := r.cfg.Codec.Renew(ctx, rec.Value, rec.Context)
+		codec, err := choose(r.cfg.Codec, r.cfg.CodecFor, rec)
+		if err != nil {
+			return err
+		}
+		renewed, err := codec.Renew(ctx, rec.Value, rec.Context)
 		if err != nil {
 			if renewKind(err) == kindOutage && r.base.Err() == nil {
 				_ = r.gate.fail(began, err, forever)

@@ -16,11 +16,13 @@ import (
 // reads, sweeps, dry runs and censuses. Where it has a Notebook, what is declared and what was done about it is kept for the whole
 // fleet, so that [Places] tells of a table that applications read and nobody has swept.
 //
-// All fields but Notebook are required.
+// Name, Store and Codec are required. What is chosen here goes before what the options of a call say.
 type Place struct {
 	Name     string // "customers.secret": what sweeps, checkpoints, censuses and notes call it
 	Store    Store
 	Codec    Codec
+	CodecFor func(Record) (Codec, error) // the codecs of tenants, as in Options and Config; may be nil
+	By       func(Record) string         // the tenants' names, as in Options; may be nil
 	Notebook Notebook
 }
 
@@ -84,12 +86,13 @@ func (p Place) Declare(ctx context.Context) error {
 	return p.note(ctx, func(*PlaceNote) bool { return false })
 }
 
-// Rekeyer declares the place and returns a Rekeyer for it. It sets cfg's Codec and Store.
+// Rekeyer declares the place and returns a Rekeyer for it. It sets cfg's Codec, CodecFor and Store.
 func (p Place) Rekeyer(ctx context.Context, cfg Config) (*Rekeyer, error) {
 	if err := p.Declare(ctx); err != nil {
 		return nil, err
 	}
 	cfg.Codec, cfg.Store = p.Codec, p.Store
+	prefer(&cfg.CodecFor, p.CodecFor)
 	return New(cfg)
 }
 
@@ -99,7 +102,7 @@ func (p Place) Sweep(ctx context.Context, o Options) (Report, error) {
 	if err := p.Declare(ctx); err != nil {
 		return Report{}, err
 	}
-	o.Name = p.name(o.Name)
+	o = p.options(o)
 	if o.Checkpoint == nil && p.Notebook != nil {
 		o.Checkpoint = CheckpointIn(p.Notebook, o.Name)
 	}
@@ -116,7 +119,7 @@ func (p Place) SweepShared(ctx context.Context, sh Shared, o Options) (Report, e
 	if err := p.Declare(ctx); err != nil {
 		return Report{}, err
 	}
-	o.Name = p.name(o.Name)
+	o = p.options(o)
 	if sh.Notebook == nil {
 		sh.Notebook = p.Notebook
 	}
@@ -127,11 +130,21 @@ func (p Place) SweepShared(ctx context.Context, sh Shared, o Options) (Report, e
 	return report, err
 }
 
-func (p Place) name(given string) string {
-	if given != "" {
-		return given
+// options fills in what the place says.
+func (p Place) options(o Options) Options {
+	if o.Name == "" {
+		o.Name = p.Name
 	}
-	return p.Name
+	prefer(&o.CodecFor, p.CodecFor)
+	prefer(&o.By, p.By)
+	return o
+}
+
+// prefer sets a hook where the place has one.
+func prefer[F func(Record) (Codec, error) | func(Record) string](hook *F, of F) {
+	if of != nil {
+		*hook = of
+	}
 }
 
 // swept notes a sweep that came to its end.
@@ -155,6 +168,8 @@ func (p Place) Census(ctx context.Context, o CensusOptions) (CensusReport, error
 		return CensusReport{}, err
 	}
 	o.Name = p.Name
+	prefer(&o.CodecFor, p.CodecFor)
+	prefer(&o.By, p.By)
 	if o.Notebook == nil && o.Sample == 0 {
 		o.Notebook = p.Notebook
 	}
