@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(fakeProcess) != "" {
 		os.Exit(serveFake())
 	}
+	if os.Getenv(roleProcess) != "" {
+		os.Exit(serveRole())
+	}
 	if os.Getenv(proxiedProcess) != "" {
 		os.Exit(serveProxied())
 	}
