@@ -33,9 +33,15 @@ type signer struct {
 
 func newSigner(t *testing.T, w *world, spec, algorithm string) signer {
 	t.Helper()
-	old, err := w.oldAt.CreateKey(kmstest.KeySpec{Spec: spec, Usage: "SIGN/VERIFY"})
+	return newPair(t, w, kmstest.KeySpec{Spec: spec, Usage: "SIGN/VERIFY"}, algorithm)
+}
+
+// newPair makes an asymmetric key on either side, of which the new one takes the place of the old one.
+func newPair(t *testing.T, w *world, spec kmstest.KeySpec, algorithm string) signer {
+	t.Helper()
+	old, err := w.oldAt.CreateKey(spec)
 	require.NoError(t, err)
-	next, err := w.newAt.CreateKey(kmstest.KeySpec{Spec: spec, Usage: "SIGN/VERIFY"})
+	next, err := w.newAt.CreateKey(spec)
 	require.NoError(t, err)
 	w.config.Keys.Keys[old.ID()] = next.ID()
 	if w.config.KeyVersions == nil {

@@ -108,12 +108,11 @@ func (r *router) verify(ctx context.Context, p params) *answer {
 	if refused != nil {
 		return a
 	}
-	if b := r.verifyWith(ctx, kmsmigrate.SideNew, next); b.ok() {
-		if valid, _ := b.fields["Value"].(bool); valid || !a.ok() {
-			return r.oldNames(b, kmsmigrate.SideNew, p["KeyId"])
-		}
+	b := r.verifyWith(ctx, kmsmigrate.SideNew, next)
+	if valid, _ := b.fields["Value"].(bool); valid {
+		return r.oldNames(b, kmsmigrate.SideNew, p["KeyId"])
 	}
-	return a
+	return a // also where nobody knows what the old key says: that is an error, and not an invalid signature
 }
 
 // verifyWith verifies under one key.

@@ -1,6 +1,8 @@
 package shim_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"reflect"
 	"strings"
@@ -197,6 +199,21 @@ func common(method string, inForm bool) func(tb testing.TB, client any, action, 
 			ProcessCommonRequest(*requests.CommonRequest) (*responses.CommonResponse, error)
 		}).ProcessCommonRequest(r)
 	}
+}
+
+// text returns a field of an answer in either format.
+func text(t *testing.T, got interface{ GetHttpContentBytes() []byte }, field string) string {
+	t.Helper()
+	body := string(got.GetHttpContentBytes())
+	if strings.HasPrefix(body, "<") {
+		_, rest, ok := strings.Cut(body, "<"+field+">")
+		require.True(t, ok, "no %s", field)
+		value, _, _ := strings.Cut(rest, "<")
+		return value
+	}
+	var fields map[string]any
+	require.NoError(t, json.Unmarshal([]byte(body), &fields))
+	return fmt.Sprint(fields[field])
 }
 
 // actions are all operations that the SDK has.

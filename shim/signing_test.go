@@ -142,3 +142,18 @@ func TestSigningThatMovesNeedsToKnowWhatIsPublished(t *testing.T) {
 		}
 	}
 }
+
+// TestASignatureThatNobodyCanJudgeIsNotCalledInvalid has the old key gone without its public key being retained.
+func TestASignatureThatNobodyCanJudgeIsNotCalledInvalid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := newSigner(t, w, "EC_P256", "ECDSA_SHA_256")
+	digest := base64.StdEncoding.EncodeToString(make([]byte, 32))
+	signed, err := plain(t, sdkClient(t, w.oldAt), "AsymmetricSign", "JSON", plus(s.oldFields, "Digest", digest))
+	require.NoError(t, err)
+	w.config.Signing = kmsmigrate.NewOnly
+	client := w.client(t, w.transport(t, kmsmigrate.NewOnly))
+	_, err = plain(t, client, "AsymmetricVerify", "JSON", plus(s.oldFields, "Digest", digest, "Value", text(t, signed, "Value")))
+	require.Equal(t, "Forbidden.KeyNotFound", serverError(t, err).ErrorCode())
+	require.Contains(t, serverError(t, err).Message(), "Retained")
+}
