@@ -193,9 +193,11 @@ func (e *endpoint) send(ctx context.Context, op operation) (again bool, err erro
 
 // refused makes the error of an answer that is no success.
 func (e *endpoint) refused(op operation, got answer) (again bool, err error) {
-	said := op.secrets().redact(readReport(got.body), op.reveals || op.decrypt)
-	retryable, sentinel := class(said.code, got.status)
-	if op.decrypt && e.foreign[said.code] {
+	heard := readReport(got.body)
+	said := op.secrets().redact(heard, op.reveals || op.decrypt)
+	// What the code means does not depend on whether it can be shown: a context value may well be a part of it.
+	retryable, sentinel := class(heard.code, got.status)
+	if op.decrypt && e.foreign[heard.code] {
 		retryable, sentinel = false, kmsmigrate.ErrForeign
 	}
 	f := &failure{sentinel: sentinel, text: said.words(got.status), behind: []error{e.sdkError(said, got.status)}}

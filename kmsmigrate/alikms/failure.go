@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -192,7 +193,15 @@ func (s secrets) show(text string) string {
 	if text == "" || len(text) > most || strings.ContainsAny(text, `%&\`) || strings.Contains(text, "://") || strings.ContainsFunc(text, unicode.IsControl) {
 		return ""
 	}
-	folded := strings.ToLower(text)
+	if s.within(text, shares) {
+		return ""
+	}
+	return text
+}
+
+// within reports whether tells finds one of the secrets in text, in any of the forms that a service may quote it in. Case does not count.
+func (s secrets) within(text string, tells func(text, secret string) bool) bool {
+	text = strings.ToLower(text)
 	for _, secret := range s {
 		if secret == "" {
 			continue
@@ -200,12 +209,12 @@ func (s secrets) show(text string) string {
 		for _, form := range [...]string{
 			secret, base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)), hex.EncodeToString([]byte(secret)),
 		} {
-			if shares(folded, strings.ToLower(form)) {
-				return ""
+			if tells(text, strings.ToLower(form)) {
+				return true
 			}
 		}
 	}
-	return text
+	return false
 }
 
 // shares tells whether text has all of a secret in it, or any part of it that is long enough to tell something: services cut
@@ -220,14 +229,42 @@ func shares(text, secret string) bool {
 	return strings.Contains(text, secret[max(0, len(secret)-enough):])
 }
 
-// token is show for codes and ids, which are short and plain.
-func (s secrets) token(text string) string {
+// usual are the characters of codes and ids.
+const usual = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+// code is show for error codes. Those that the API reference has are no quotations, though a context value of a few characters may
+// well be a part of one.
+func (s secrets) code(text string) string {
 	const most = 80
-	const usual = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+	if slices.Contains(documentedCodes, text) {
+		return text
+	}
 	if len(text) > most || strings.Trim(text, usual) != "" {
 		return ""
 	}
 	return s.show(text)
+}
+
+// id is show for the ids of requests, where a few characters are found by chance and tell nothing.
+func (s secrets) id(text string) string {
+	const most, few = 80, 4
+	if len(text) > most || strings.Trim(text, usual) != "" || s.within(text, func(text, secret string) bool {
+		return text == secret || len(secret) > few && shares(text, secret)
+	}) {
+		return ""
+	}
+	return text
+}
+
+// documentedCodes are the codes that may be expected (API reference, common error codes; instance API, error codes).
+var documentedCodes = []string{
+	"Forbidden", "Forbidden.AliasNotFound", "Forbidden.KeyNotFound", "Forbidden.KeyVersionNotFound", "Forbidden.NoPermission", "Forbidden.OnlySymmetricKey",
+	"Forbidden.RAM", "Forbidden.ResourceNotFound", "IllegalTimestamp", "IncompleteSignature", "InternalError", "InternalFailure", "InvalidAccessKeyId",
+	"InvalidAccessKeyId.Inactive", "InvalidAccessKeyId.NotFound", "InvalidParam", "InvalidParameter", "InvalidSecurityToken.Expired",
+	"InvalidSecurityToken.Malformed", "InvalidSecurityToken.MismatchWithAccessKey", "InvalidTimeStamp.Expired", "MissingParameter", "MissingSecurityToken",
+	"Rejected.Disabled", "Rejected.PendingDeletion", "Rejected.PendingImport", "Rejected.PendingRotation", "Rejected.ResourceExist", "Rejected.StateModifiedFailed",
+	"Rejected.Throttling", "Rejected.Unavailable", "RequestTimeTooSkewed", "ServiceUnavailable", "ServiceUnavailableTemporary", "SignatureDoesNotMatch",
+	"SignatureNonceUsed", "Throttling", "Throttling.Api", "Throttling.User", "Unauthorized", "UnsupportedOperation",
 }
 
 // documented matches the messages of the API reference. Of an operation whose answers are secret nobody knows, when it
@@ -245,7 +282,7 @@ var documented = regexp.MustCompile(`^(` + strings.Join([]string{
 
 // redact keeps of a report what is safe to show. reveals says that the operation's answers are secret.
 func (s secrets) redact(r report, reveals bool) report {
-	kept := report{code: s.token(r.code), requestID: s.token(r.requestID), message: s.show(r.message), hostID: s.show(r.hostID)}
+	kept := report{code: s.code(r.code), requestID: s.id(r.requestID), message: s.show(r.message), hostID: s.show(r.hostID)}
 	if reveals && !documented.MatchString(kept.message) {
 		kept.message = ""
 	}

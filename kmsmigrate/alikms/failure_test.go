@@ -23,9 +23,9 @@ func TestWordsThatQuoteTheRequestAreNotShown(t *testing.T) {
 		require.Empty(t, hide.show(text), text)
 	}
 	require.Equal(t, `The specified parameter "KeyId" is not valid.`, hide.show(`The specified parameter "KeyId" is not valid.`))
-	require.Empty(t, hide.token("a b"))
-	require.Empty(t, secrets{"abc"}.token("Code.ABC"))
-	require.Equal(t, "Rejected.Throttling", hide.token("Rejected.Throttling"))
+	require.Empty(t, hide.code("a b"))
+	require.Empty(t, secrets{"abc"}.code("Code.ABC"))
+	require.Equal(t, "Rejected.Throttling", hide.code("Rejected.Throttling"))
 }
 
 func TestOperationsWithSecretAnswersShowDocumentedWordsAlone(t *testing.T) {
