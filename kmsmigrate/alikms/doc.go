@@ -16,7 +16,12 @@
 // Ciphertext is the raw form of the OpenAPI's CiphertextBlob everywhere. An Instance calls AdvanceEncrypt and
 // AdvanceDecrypt, so that a ciphertext names its key version and rotation takes effect, and adds or strips the three bytes
 // 24 00 02 that they put in front. Plaintext is exact: an Instance takes any bytes; a Gateway sends the plaintext as the
-// string that it is, as the SDKs do, and refuses what is not UTF-8. Nothing guesses base64.
+// string that it is, as the SDKs do, and refuses what is not UTF-8. Nothing guesses base64. [Gateway.AdvanceEncrypt] takes any
+// bytes; the OpenAPI has no AdvanceDecrypt, so an Instance must open them, and Alibaba's shared gateways refuse it for keys that
+// are outside of an instance (UnsupportedOperation).
+//
+// Data that was bound to something other than an encryption context, such as the JSON text that the transfer SDKs of 2022 gave
+// an instance as it was, is opened by the typed operations with [Binding].Raw. A Key does not guess: move such data first.
 //
 // # Hardware instances
 //
@@ -45,5 +50,11 @@
 //
 // A Gateway takes a RAM access key, a credential of alibaba-cloud-sdk-go, or one of credentials-go, the V2.0 SDK's package.
 // Choose the last for new code: the first SDK is past its end of support, and is used here for its codec and signature alone.
+//
+// Temporary credentials (a role of RAM, of an ECS instance, by OIDC) are the providers' business: they are asked before every call
+// and renew what is about to expire. They go to STS, or to the metadata of the ECS instance at 100.100.100.200, by their
+// own HTTP, through the proxy of the environment but with time-outs of their own; a call does not wait for them beyond its
+// deadline. Exempt 100.100.100.200 in NO_PROXY where there is a proxy.
+//
 // PERMISSIONS.md, beside this file, lists what each side needs in each phase, as RAM policies ready to paste.
 package alikms

@@ -89,6 +89,8 @@ func TestTheOpenAPIsAdvanceEncryptTakesAnyBytes(t *testing.T) {
 	opened, err := g.Decrypt(t.Context(), sealed.Ciphertext, alikms.Binding{Context: plantedContext()})
 	require.NoError(t, err, "a context binds as it does in Encrypt")
 	require.Equal(t, "text", string(opened.Plaintext))
+	_, err = newGateway(t, w.gatewayConfig()).AdvanceEncrypt(t.Context(), makeKey(t, w.region.CreateKey, kmstest.KeySpec{}).ID(), []byte("text"), alikms.Binding{})
+	require.ErrorIs(t, err, kmsmigrate.ErrInvalid, "not with a key outside of an instance")
 	for _, bad := range [][]byte{nil, make([]byte, 6<<10+1)} {
 		_, err := g.AdvanceEncrypt(t.Context(), key.ID(), bad, alikms.Binding{})
 		require.ErrorIs(t, err, kmsmigrate.ErrInvalid)

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
+	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
 )
 
 func TestThePoliciesArePolicies(t *testing.T) {
@@ -41,4 +42,20 @@ func TestThePoliciesArePolicies(t *testing.T) {
 	for phase := kmsmigrate.OldOnly; phase.Valid(); phase++ {
 		require.Contains(t, string(text), "| "+phase.String()+" |")
 	}
+}
+
+// Whatever a method asks of the OpenAPI, the page names the action for it. TestEveryOperationIsInTheTableOfFaults sees to it that no
+// method is missing in the table.
+func TestEveryActionIsOnThePageOfPermissions(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("PERMISSIONS.md")
+	require.NoError(t, err)
+	asked := 0
+	for _, o := range faultOperations(t, newWorld(t, kmstest.Config{})) {
+		if o.face == kmstest.Gateway && o.method != "Gateway.Raw" {
+			require.Regexp(t, "kms:"+o.action+"[`\"]", string(page), "%s asks for %s", o.method, o.action)
+			asked++
+		}
+	}
+	require.Greater(t, asked, 40)
 }
