@@ -145,7 +145,7 @@ start_mysql() {
 	"${server[@]}" --initialize-insecure >"$dir/install.log" 2>&1 || { cat "$dir/install.log" >&2; return 1; }
 	port=$(free_port $mariadb_ports) || return 1
 	setsid "${server[@]}" --socket="$dir/sock" --pid-file="$dir/pid" --bind-address=127.0.0.1 --port="$port" --mysqlx=OFF \
-		--skip-name-resolve --skip-log-bin --innodb-flush-method=nosync --innodb-doublewrite=OFF --innodb-flush-log-at-trx-commit=0 --max-connections=300 \
+		--skip-name-resolve --collation-server=utf8mb4_general_ci --skip-log-bin --innodb-flush-method=nosync --innodb-doublewrite=OFF --innodb-flush-log-at-trx-commit=0 --max-connections=300 \
 		</dev/null >"$home/mysql.log" 2>&1 &
 	wait_for mysql mariadb-admin --no-defaults --socket="$dir/sock" -u root ping || return 1
 	mariadb --no-defaults --socket="$dir/sock" -u root -e "

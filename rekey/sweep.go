@@ -164,6 +164,7 @@ type sweep struct {
 	report  report
 	dead    deadKeys
 	streak  streak
+	batches *batcher
 	total   int64  // records in the range, where the store can count
 	saved   string // the watermark that the checkpoint has
 }
@@ -216,6 +217,7 @@ func newSweep(ctx context.Context, codec Codec, store Store, o Options) (*sweep,
 	}
 	s := &sweep{codec: codec, store: store, o: o}
 	s.ctx, s.stop = context.WithCancelCause(kmsmigrate.Background(ctx))
+	s.batches = newBatcher(s.ctx, store, o.Timeout)
 	s.room = room{records: o.InFlight, bytes: o.InFlightBytes, freed: make(chan struct{}, 1)}
 	s.pace = newPace(o)
 	s.tasks = make(chan *item, o.InFlight) // so that nobody who holds a place ever waits to hand it on
@@ -279,14 +281,10 @@ func (s *sweep) take(rec Record) error {
 		return err
 	}
 	class := s.report.class(s.o.By, rec)
-	codec, reason, err := s.codec, ReasonUnreadable, error(nil)
-	if s.o.CodecFor != nil {
-		if codec, err = s.o.CodecFor(rec); err == nil && codec == nil {
-			err = fmt.Errorf("CodecFor returned nil: %w", kmsmigrate.ErrNoKey)
-		}
-		if err != nil {
-			reason = ReasonNoCodec
-		}
+	reason := ReasonUnreadable
+	codec, err := choose(s.codec, s.o.CodecFor, rec)
+	if err != nil {
+		reason = ReasonNoCodec
 	}
 	var info kmsmigrate.Info
 	if err == nil {

@@ -174,7 +174,9 @@ func (s *sweep) try(it *item) (kind, error) {
 		return kindDone, nil
 	}
 	began := time.Now()
-	err = contained(func() error { return s.store.Swap(ctx, it.rec.ID, it.rec.Value, renewed.Ciphertext) })
+	err = contained(func() error {
+		return s.batches.swap(ctx, s.store, Swap{ID: it.rec.ID, Prev: it.rec.Value, Next: renewed.Ciphertext})
+	})
 	s.pace.width.swapped(time.Since(began))
 	switch {
 	case errors.Is(err, errPanic):

@@ -43,6 +43,7 @@ func benchTable(b *testing.B, d database) (*sql.DB, string) {
 		b.Skipf("needs %s", d.env)
 	}
 	db := d.open(b)
+	db.SetMaxIdleConns(32)
 	return db, d.table(b, db, "CREATE TABLE NAME (k INT NOT NULL PRIMARY KEY, v "+d.blob+")")
 }
 
@@ -69,20 +70,29 @@ func BenchmarkSweep(b *testing.B) {
 			}
 			b.ReportMetric(benchRows*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 		})
-		b.Run("keyhaul/"+d.name, func(b *testing.B) {
-			db, name := benchTable(b, d)
-			store, err := rekeysql.Open(b.Context(), db, rekeysql.Table{Name: name, Key: []string{"k"}, Value: "v"})
-			require.NoError(b, err)
-			for range b.N {
-				b.StopTimer()
-				benchFill(b, d, db, name)
-				b.StartTimer()
-				report, err := rekey.Sweep(b.Context(), freeCodec{}, store, rekey.Options{})
+		for _, what := range []string{"single", "keyhaul"} { // without batches and with them
+			b.Run(what+"/"+d.name, func(b *testing.B) {
+				db, name := benchTable(b, d)
+				opened, err := rekeysql.Open(b.Context(), db, rekeysql.Table{Name: name, Key: []string{"k"}, Value: "v"})
 				require.NoError(b, err)
-				require.EqualValues(b, benchRows, report.Renewed)
-			}
-			b.ReportMetric(benchRows*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
-		})
+				store := rekey.Store(opened)
+				if what == "single" {
+					store = struct {
+						rekey.Scanner
+						rekey.Swapper
+					}{opened, opened}
+				}
+				for range b.N {
+					b.StopTimer()
+					benchFill(b, d, db, name)
+					b.StartTimer()
+					report, err := rekey.Sweep(b.Context(), freeCodec{}, store, rekey.Options{})
+					require.NoError(b, err)
+					require.EqualValues(b, benchRows, report.Renewed)
+				}
+				b.ReportMetric(benchRows*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+			})
+		}
 	}
 }
 

@@ -22,7 +22,11 @@ func (f sqlite) keyText(c column) string {
 		" WHEN 'text' THEN 't' || " + name + " WHEN 'blob' THEN 'b' || hex(" + name + ") ELSE typeof(" + name + ") END"
 }
 
-func (sqlite) swap(ctx context.Context, s *Store, key []any, was, will [][]byte) (int64, error) {
+func (f sqlite) swap(ctx context.Context, s *Store, key []any, was, will [][]byte) (int64, error) {
+	return s.exec(ctx, f.update(s, key, was, will))
+}
+
+func (sqlite) update(s *Store, key []any, was, will [][]byte) *query {
 	q := &query{flavor: s.flavor}
 	q.text("UPDATE " + s.name + " SET ")
 	s.assign(q, will, func(q *query, c column, value []byte) {
@@ -45,7 +49,7 @@ func (sqlite) swap(ctx context.Context, s *Store, key []any, was, will [][]byte)
 		q.arg(value, c)
 		q.text(" ELSE 0 END")
 	})
-	return s.exec(ctx, q)
+	return q
 }
 
 func affected(result sql.Result, err error) (int64, error) {

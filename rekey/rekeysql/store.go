@@ -20,7 +20,7 @@ type DB interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// Store is a declared table as package rekey wants it: a Scanner, Swapper, Counter and Getter. It is safe for concurrent
+// Store is a declared table as package rekey wants it: a Scanner, Swapper, BatchSwapper, Counter and Getter. It is safe for concurrent
 // use if its DB is.
 type Store struct {
 	db      DB
