@@ -1,6 +1,7 @@
 // Command kmscheck finds and changes what a migration of Alibaba Cloud KMS keys breaks.
 //
 //	kmscheck ./...                        find it in Go code
+//	kmscheck -json ./...                 the same as JSON, which plan.ReadFindings reads: version-id logic blocks the migration tool
 //	go vet -vettool=$(which kmscheck) ./...   the same, through go vet
 //	kmscheck terraform [-instance kst-…] [-keys MAP] [-only ADDRESS,…] [-write] FILE…   show, or make, the change of Terraform configuration
 package main

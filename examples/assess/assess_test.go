@@ -79,6 +79,14 @@ func TestTheMadeEstateHasEveryCaseAndIsAssessedFromItsFileAlike(t *testing.T) {
 
 	again := assessed(t, "-inventory", filepath.Join(dir, "inventory.json"), "-goal", filepath.Join(dir, "goal.json"), "-out", t.TempDir())
 	require.Equal(t, got, again)
+	findings := filepath.Join(dir, "findings.json")
+	require.NoError(t, os.WriteFile(findings, []byte(`{"app":{"kmsbreaks":[{"category":"version-id","posn":"app.go:3:1"}]}}`), 0o600))
+	stopped := assessed(t, "-inventory", filepath.Join(dir, "inventory.json"), "-goal", filepath.Join(dir, "goal.json"), "-findings", findings, "-out", t.TempDir())
+	for _, r := range stopped.Resources {
+		if r.Kind == "key" && r.Path == string(plan.PathTool) {
+			require.Contains(t, r.Blockers, "code.version-ids")
+		}
+	}
 	still := assessed(t, "-inventory", filepath.Join(dir, "inventory.json"), "-out", t.TempDir())
 	tool := 0
 	for _, r := range still.Resources {

@@ -4,13 +4,15 @@
 // case of Alibaba's migration tables in it; collects it as it would collect yours; gives each key and secret its path; and writes
 // runbook.md, runbook.html (also in Chinese), plan.json, inventory.json and goal.json.
 //
-//	go run ./examples/assess [-inventory FILE] [-goal FILE] [-records N] [-out DIR] [-json]
+//	go run ./examples/assess [-inventory FILE] [-goal FILE] [-findings FILE] [-records N] [-out DIR] [-json]
 //
 // -inventory assesses a saved inventory instead, and -goal says where it is to go; without it every region stays, and what is
-// outside of instances goes into a software instance there, for KMS 1.0 is without support. -records is how many records are to
-// be encrypted anew, for the estimate of the sweep. -json ends with one
-// object on one line: resources[] of kind, id, region, path, blockers[] and warnings[]. The names of paths and rules are stable;
-// kmsmigrate/plan/RULES.md lists them.
+// outside of instances goes into a software instance there, for KMS 1.0 is without support. -findings adds what the analyzer
+// found in code: the output of kmscheck -json ./... of cmd/kmscheck. -records is how many records are to be encrypted anew, for
+// the estimate of the sweep.
+//
+// -json ends with one object on one line: resources[] of kind, id, region, path, blockers[] and warnings[]. The names of paths
+// and rules are stable; kmsmigrate/plan/RULES.md lists them.
 //
 // It exits with 0 when the assessment was made, whatever it says; 1 when it could not be, or when the inventory has words that no rule
 // knows (everything else is assessed then); 2 for wrong flags.
@@ -46,6 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	flags.SetOutput(stderr)
 	saved := flags.String("inventory", "", "assess this saved inventory instead of the made estate")
 	goalFile := flags.String("goal", "", "where it is to go, and what only people know (JSON)")
+	findings := flags.String("findings", "", "what the analyzer found in code (the output of kmscheck -json)")
 	records := flags.Int64("records", 1_000_000, "records that the sweep has to move, 20 to a data key, for the estimate")
 	out := flags.String("out", "", "directory to write the runbook, plan and inventory to (default: a new temporary one)")
 	asJSON := flags.Bool("json", false, "end with one JSON object")
@@ -61,6 +64,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	inventory, goal, err := load(ctx, *saved, *goalFile, stdout)
 	if err != nil {
 		return 1, err
+	}
+	if *findings != "" {
+		found, err := read(*findings, plan.ReadFindings)
+		if err != nil {
+			return 1, err
+		}
+		goal.Findings = append(goal.Findings, found...)
 	}
 	assessment, unknown := plan.Assess(inventory, goal)
 	if unknown != nil && len(assessment.Resources) == 0 {
