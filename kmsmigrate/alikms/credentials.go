@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"reflect"
 	"strings"
 	"sync/atomic"
 
@@ -54,7 +55,9 @@ func staticCredential(id, secret, token string) *credentialSource {
 func newCredentialSource(credential any, run func(func())) (*credentialSource, error) {
 	s := &credentialSource{turn: make(chan struct{}, 1), wait: run}
 	if v2, ok := credential.(V2Credential); ok {
-		s.ask = func() (accessKey, error) { return askV2(v2) }
+		if s.ask = askWhole(v2); s.ask == nil {
+			s.ask = func() (accessKey, error) { return askV2(v2) }
+		}
 		return s, nil
 	}
 	provider, err := auth.ToCredentialsProvider(credential)
@@ -72,6 +75,33 @@ func newCredentialSource(credential any, run func(func())) (*credentialSource, e
 }
 
 var errNoCredential = errors.New("the credential provider gives no credential")
+
+// askWhole reads a key at once, by the GetCredential that credentials-go has since 1.4: near the end of a key, each of the other
+// three may renew it. Its answer is of a type of that package, which this module does not depend on. Where there is none, it
+// returns nil.
+func askWhole(credential V2Credential) func() (accessKey, error) {
+	get := reflect.ValueOf(credential).MethodByName("GetCredential")
+	if !get.IsValid() || get.Type().NumIn() != 0 || get.Type().NumOut() != 2 ||
+		get.Type().Out(0).Kind() != reflect.Pointer || get.Type().Out(0).Elem().Kind() != reflect.Struct || get.Type().Out(1) != reflect.TypeFor[error]() {
+		return nil
+	}
+	for _, name := range []string{"AccessKeyId", "AccessKeySecret", "SecurityToken"} {
+		if field, ok := get.Type().Out(0).Elem().FieldByName(name); !ok || field.Type != reflect.TypeFor[*string]() {
+			return nil
+		}
+	}
+	return func() (accessKey, error) {
+		out := get.Call(nil)
+		if !out[1].IsNil() || out[0].IsNil() {
+			return accessKey{}, errNoCredential
+		}
+		part := func(name string) string {
+			value, _ := out[0].Elem().FieldByName(name).Interface().(*string)
+			return text(value)
+		}
+		return accessKey{id: part("AccessKeyId"), secret: part("AccessKeySecret"), token: part("SecurityToken"), provider: "credentials_go"}, nil
+	}
+}
 
 // askV2 reads the three parts of a key, which a refresh in between could tear apart: a key whose id was the same before
 // and after is whole.

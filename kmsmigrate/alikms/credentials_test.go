@@ -27,6 +27,37 @@ func (c *v2) GetAccessKeyId() (*string, error)     { c.asked.Add(1); return &c.i
 func (c *v2) GetAccessKeySecret() (*string, error) { return &c.secret, nil }
 func (c *v2) GetSecurityToken() (*string, error)   { return nil, nil }
 
+// model is what credentials-go answers with when it is asked for a key as a whole.
+type model struct {
+	AccessKeyId, AccessKeySecret, SecurityToken *string //nolint:revive // the SDK's names
+	Type                                        *string
+}
+
+// renewing is a credential whose parts are another key's each time.
+type renewing struct {
+	v2
+	cloud *kmstest.Cloud
+}
+
+func (c *renewing) GetAccessKeyId() (*string, error) {
+	id := c.cloud.AssumeRole().AccessKeyID
+	return &id, nil
+}
+
+func (c *renewing) GetCredential() (*model, error) {
+	role := c.cloud.AssumeRole()
+	return &model{AccessKeyId: &role.AccessKeyID, AccessKeySecret: &role.AccessKeySecret, SecurityToken: &role.SecurityToken}, nil
+}
+
+func TestAKeyThatChangesBetweenItsPartsIsReadAsAWhole(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, kmstest.Config{})
+	cfg := w.gatewayConfig()
+	cfg.AccessKeyID, cfg.AccessKeySecret, cfg.Credential = "", "", &renewing{cloud: w.cloud}
+	_, err := keyAt(t, newGateway(t, cfg), makeKey(t, w.region.CreateKey, kmstest.KeySpec{}).ID()).Encrypt(t.Context(), []byte("x"), nil)
+	require.NoError(t, err)
+}
+
 // provider is one of the V1.0 SDK's kind. Without locks it is not safe for concurrent use, as theirs are.
 type provider struct {
 	give  func() (*credentials.Credentials, error)

@@ -47,11 +47,12 @@ const (
 // roleCall is what the client is to do: encrypt and decrypt twice under a role that it takes in one of the SDK's ways.
 type roleCall struct {
 	Way                          string // ecs, arn or oidc
+	RoleARN, OIDCProviderARN     string
 	Endpoint                     string
 	CA, STSCA                    []byte
 	AccessKeyID, AccessKeySecret string
 	TokenFile                    string
-	Key                          string
+	Key, Text                    string
 }
 
 func (c roleCall) credential() (any, error) {
@@ -60,10 +61,10 @@ func (c roleCall) credential() (any, error) {
 		return credentials.NewEcsRamRoleCredential(""), nil // the metadata tell which role
 	case "arn":
 		return &credentials.RamRoleArnCredential{
-			AccessKeyId: c.AccessKeyID, AccessKeySecret: c.AccessKeySecret, RoleArn: roleARN, RoleSessionName: "keyhaul", RoleSessionExpiration: 900, StsRegion: "cn-hangzhou",
+			AccessKeyId: c.AccessKeyID, AccessKeySecret: c.AccessKeySecret, RoleArn: c.RoleARN, RoleSessionName: "keyhaul", RoleSessionExpiration: 900, StsRegion: "cn-hangzhou",
 		}, nil
 	case "oidc":
-		return credentials.NewOIDCCredentialsProviderBuilder().WithRoleArn(roleARN).WithOIDCProviderARN(oidcARN).WithOIDCTokenFilePath(c.TokenFile).
+		return credentials.NewOIDCCredentialsProviderBuilder().WithRoleArn(c.RoleARN).WithOIDCProviderARN(c.OIDCProviderARN).WithOIDCTokenFilePath(c.TokenFile).
 			WithRoleSessionName("keyhaul").WithDurationSeconds(900).WithStsRegion("cn-hangzhou").Build()
 	}
 	return nil, errors.New("no such way")
@@ -93,9 +94,9 @@ func serveRole() int {
 		return fail(err)
 	}
 	for range 2 {
-		blob, err := key.Encrypt(context.Background(), []byte(plantedText), plantedContext())
+		blob, err := key.Encrypt(context.Background(), []byte(c.Text), nil)
 		if err == nil {
-			_, err = key.Decrypt(context.Background(), blob, plantedContext())
+			_, err = key.Decrypt(context.Background(), blob, nil)
 		}
 		if err != nil {
 			return fail(fmt.Errorf("denied: %t: %w", errors.Is(err, kmsmigrate.ErrDenied), err))
@@ -223,56 +224,75 @@ func rpcSignature(r *http.Request, secret string) string {
 }
 
 // run runs the client in a process of its own.
-func (g *roleGivers) run(t *testing.T, c roleCall) (out string, ok bool) {
+func (g *roleGivers) run(t *testing.T, program string, c roleCall) (out string, ok bool) {
 	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
+	c.RoleARN, c.OIDCProviderARN, c.Text = roleARN, oidcARN, plantedText
 	c.STSCA, c.AccessKeyID, c.AccessKeySecret = g.stsCA, g.id, g.secret
 	call, err := json.Marshal(c)
 	require.NoError(t, err)
-	command := exec.CommandContext(t.Context(), self)
+	command := exec.CommandContext(t.Context(), program)
 	command.Env = append(os.Environ(), roleProcess+"="+string(call), "HTTP_PROXY="+g.proxy, "HTTPS_PROXY="+g.proxy, "NO_PROXY=", "no_proxy=")
 	text, err := command.CombinedOutput()
 	return string(text), err == nil
 }
 
-func TestRolesOfTheSDKOpenTheGateway(t *testing.T) {
+// v2Program is the environment variable that names the program of kmstest/testdata/v2sdk, built beforehand: it does the same with the
+// credentials of credentials-go, which this module does not depend on.
+const v2Program = "KEYHAUL_V2SDK"
+
+func TestRolesOpenTheGateway(t *testing.T) {
 	t.Parallel()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	programs := map[string]string{"alibaba-cloud-sdk-go": self}
+	if v2 := os.Getenv(v2Program); v2 != "" {
+		programs["credentials-go"] = v2
+	}
 	file := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(file, []byte(oidcToken), 0o600))
-	for _, way := range []string{"ecs", "arn", "oidc"} {
-		t.Run(way, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, kmstest.Config{})
-			call := roleCall{Way: way, Endpoint: w.region.HTTPS, CA: w.region.CA(), TokenFile: file, Key: makeKey(t, w.region.CreateKey, kmstest.KeySpec{}).ID()}
-			used := func() (ids []string) {
-				for _, r := range w.cloud.Requests(kmstest.Match{KeyID: call.Key, OK: true}) {
-					ids = append(ids, r.AccessKeyID)
-				}
-				return ids
-			}
-			givers := startRoleGivers(t, w.cloud)
-			out, ok := givers.run(t, call)
-			require.True(t, ok, out)
-			require.Len(t, givers.given, 1, "one credential does for all four calls")
-			one := givers.given[0]
-			require.Equal(t, []string{one, one, one, one}, used())
-
-			givers.soon, givers.given = true, nil
-			w.cloud.ResetEvidence()
-			out, ok = givers.run(t, call)
-			require.True(t, ok, out)
-			require.Equal(t, givers.given, used(), "one that is about to expire is renewed before each call, and the new one used")
-
-			givers.refuse = true
-			w.cloud.ResetEvidence()
-			out, ok = givers.run(t, call)
-			require.False(t, ok)
-			require.Contains(t, out, "denied: true")
-			for _, word := range []string{"planted", givers.secret, "://"} {
-				require.NotContains(t, out, word)
-			}
-			require.Zero(t, w.cloud.Count(kmstest.Match{}), "nothing is sent without a credential")
-		})
+	for sdk, program := range programs {
+		for _, way := range []string{"ecs", "arn", "oidc"} {
+			t.Run(sdk+"/"+way, func(t *testing.T) {
+				t.Parallel()
+				openUnderRole(t, program, roleCall{Way: way, TokenFile: file})
+			})
+		}
 	}
+}
+
+func openUnderRole(t *testing.T, program string, call roleCall) {
+	t.Helper()
+	w := newWorld(t, kmstest.Config{})
+	call.Endpoint, call.CA, call.Key = w.region.HTTPS, w.region.CA(), makeKey(t, w.region.CreateKey, kmstest.KeySpec{}).ID()
+	used := func() (ids []string) {
+		for _, r := range w.cloud.Requests(kmstest.Match{KeyID: call.Key, OK: true}) {
+			ids = append(ids, r.AccessKeyID)
+		}
+		return ids
+	}
+	givers := startRoleGivers(t, w.cloud)
+	out, ok := givers.run(t, program, call)
+	require.True(t, ok, out)
+	require.Len(t, givers.given, 1, "one credential does for all four calls")
+	one := givers.given[0]
+	require.Equal(t, []string{one, one, one, one}, used())
+
+	givers.soon, givers.given = true, nil
+	w.cloud.ResetEvidence()
+	out, ok = givers.run(t, program, call)
+	require.True(t, ok, out)
+	require.GreaterOrEqual(t, len(givers.given), 4, "one that is about to expire is renewed before each call")
+	require.Subset(t, givers.given, used())
+	last := used()
+	require.Equal(t, givers.given[len(givers.given)-1], last[len(last)-1], "and the new one is used")
+
+	givers.refuse = true
+	w.cloud.ResetEvidence()
+	out, ok = givers.run(t, program, call)
+	require.False(t, ok)
+	require.Contains(t, out, "denied: true")
+	for _, word := range []string{"planted", givers.secret, "://"} {
+		require.NotContains(t, out, word)
+	}
+	require.Zero(t, w.cloud.Count(kmstest.Match{}), "nothing is sent without a credential")
 }

@@ -48,6 +48,9 @@ func main() {
 }
 
 func run() error {
+	if call, set := os.LookupEnv(roleVariable); set {
+		return underRole(call)
+	}
 	if len(os.Args) != 2 {
 		return errors.New("usage: v2sdk DIR")
 	}
