@@ -42,6 +42,66 @@ func TestDetectTellsAllLayoutsApart(t *testing.T) {
 	}
 }
 
+// Every record against every pair of layouts: the one that it has is found, none is found where it is neither's, and where both
+// fit both are named. Layouts that differ only in what they write, or in how they take the same record, are such pairs.
+func TestDetectRefusesToGuessForEveryPair(t *testing.T) {
+	t.Parallel()
+	records := layoutRecords(t)
+	layouts := append(allLayouts(), named{}, envelope.Tink{Text: true}, envelope.Blob{Undecode: true}, envelope.JSON{Tag: "tag"},
+		envelope.Columns{DataKeyRaw: true, NonceRaw: true, PayloadRaw: true}, envelope.Asymmetric{Raw: true})
+	both, one, none := 0, 0, 0
+	for of, record := range records {
+		for i, a := range layouts {
+			for _, b := range layouts[i+1:] {
+				_, aerr := a.Parse(record)
+				_, berr := b.Parse(record)
+				l, h, err := envelope.Detect(record, a, b)
+				what := of + " as " + a.Name() + " or " + b.Name()
+				switch {
+				case aerr == nil && berr == nil:
+					both++
+					require.ErrorIs(t, err, envelope.ErrFormat, what)
+					require.ErrorContains(t, err, a.Name()+" and "+b.Name(), what)
+				case aerr != nil && berr != nil:
+					none++
+					require.ErrorIs(t, err, envelope.ErrFormat, what)
+					for _, why := range []error{aerr, berr} { // of each
+						require.ErrorContains(t, err, why.Error(), what)
+					}
+					require.Empty(t, h.Values)
+				default:
+					one++
+					require.NoError(t, err, what)
+					require.NotEmpty(t, h.Values)
+					_, err = l.Parse(record)
+					require.NoError(t, err, what)
+				}
+				if l == nil {
+					continue
+				}
+				// The order in which they are given says nothing.
+				again, _, err := envelope.Detect(record, b, a)
+				require.NoError(t, err)
+				require.Equal(t, l, again)
+			}
+		}
+	}
+	require.Positive(t, both)
+	require.Positive(t, one)
+	require.Positive(t, none)
+	for _, l := range allLayouts() { // of those with different names, each record is of one alone
+		found, _, err := envelope.Detect(records[l.Name()], allLayouts()...)
+		require.NoError(t, err)
+		require.Equal(t, l.Name(), found.Name())
+	}
+	for _, v := range esdkVectors(t) { // and so is what the originals wrote
+		if found, _, err := envelope.Detect(v.record(t), allLayouts()...); v.tagged() {
+			require.NoError(t, err, v)
+			require.Equal(t, v.layout(), found)
+		}
+	}
+}
+
 func TestDetectDoesNotGuess(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, kmsmigrate.OldOnly)

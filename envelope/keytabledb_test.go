@@ -217,7 +217,8 @@ func TestKeyTableWorker(t *testing.T) { //nolint:paralleltest // it is alone in 
 	e := newEnvelope(t, envelope.Config{
 		Keys: clientOf(t, kmsmigrate.Rewrite, esdkOld, esdkNew), Table: work.DB.keyTable(t, db, work.Table), TableContext: customers,
 	})
-	fmt.Fprintln(os.Stdout, "ready")
+	_, err = fmt.Fprintln(os.Stdout, "ready")
+	require.NoError(t, err)
 	_, err = in.ReadBytes('\n') // until all are
 	require.NoError(t, err)
 	work.Moved, work.Sealed = make([]string, len(work.Move)), make([]string, 20)
@@ -242,7 +243,8 @@ func TestKeyTableWorker(t *testing.T) { //nolint:paralleltest // it is alone in 
 	}
 	out, err := json.Marshal(work)
 	require.NoError(t, err)
-	fmt.Fprintln(os.Stdout, string(out))
+	_, err = fmt.Fprintln(os.Stdout, string(out))
+	require.NoError(t, err)
 }
 
 // Processes that have never heard of each other seal into one table, and move records of the same data keys into it.

@@ -96,15 +96,12 @@ func (t *SQLKeyTable) failed(ctx context.Context, doing string, err error) error
 
 // columns asks for no row of the table, but for its columns.
 func (t *SQLKeyTable) columns(ctx context.Context) error {
-	rows, err := t.db.QueryContext(ctx, "SELECT id, entry FROM "+t.table+" WHERE 1 = 0") //nolint:gosec // the name is letters
-	if err == nil {
-		rows.Next() // there is none; an error comes with it
-		err = errors.Join(rows.Err(), rows.Close())
+	var id, entry any
+	err := t.db.QueryRowContext(ctx, "SELECT id, entry FROM "+t.table+" WHERE 1 = 0").Scan(&id, &entry)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("envelope: the key table %s with the columns id and entry cannot be read: %w: %w", t.table, err, kmsmigrate.ErrInvalid)
-	}
-	return nil
+	return fmt.Errorf("envelope: the key table %s with the columns id and entry cannot be read: %w: %w", t.table, err, kmsmigrate.ErrInvalid)
 }
 
 // Check tells whether the table is as it must be: that it has its columns, that they give back every byte, and that id is a key,
