@@ -11,46 +11,21 @@ import (
 // instanceRenewer makes new ciphertext of what was read from the old side, for InstanceConfig.OnStale. It works beside the calls that
 // applications wait for: a read is never slower for it, nor fails.
 type instanceRenewer struct {
-	route  *instances
-	tell   func(old, renewed Stored)
-	slots  chan struct{}
-	ctx    context.Context
-	cancel context.CancelFunc
-	mu     sync.Mutex // guards closed, so that none starts after close began to wait
-	closed bool
-	wait   sync.WaitGroup
+	*aside
+	route *instances
+	tell  func(old, renewed Stored)
 
 	aliasMu sync.Mutex
 	aliases map[string]string // key ids of the old side to their aliases in Keys
 }
 
 func newInstanceRenewer(r *instances, tell func(old, renewed Stored)) *instanceRenewer {
-	ctx, cancel := context.WithCancel(kmsmigrate.Background(context.Background()))
-	return &instanceRenewer{route: r, tell: tell, slots: make(chan struct{}, renewals), ctx: ctx, cancel: cancel, aliases: map[string]string{}}
-}
-
-func (w *instanceRenewer) close() {
-	w.mu.Lock()
-	w.closed = true
-	w.mu.Unlock()
-	w.cancel()
-	w.wait.Wait()
+	return &instanceRenewer{aside: newAside(renewals), route: r, tell: tell, aliases: map[string]string{}}
 }
 
 // offer starts a renewal if there is somebody to tell and a slot is free. The caller may overwrite what it gave and what it is given.
 func (w *instanceRenewer) offer(c gcsCall, opened gcsAnswer) {
 	if w.tell == nil {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return
-	}
-	select {
-	case w.slots <- struct{}{}:
-	default:
-		w.route.stats.dropped.Add(1)
 		return
 	}
 	job := renewal{
@@ -62,10 +37,7 @@ func (w *instanceRenewer) offer(c gcsCall, opened gcsAnswer) {
 		reads: c.action, trust: c.trust,
 	}
 	_, job.whole = versionOf(c)
-	w.wait.Add(1)
-	go func() {
-		defer w.wait.Done()
-		defer func() { <-w.slots }()
+	full := w.start(func() {
 		renewed, ok := w.renew(job)
 		clear(job.plaintext)
 		if !ok {
@@ -74,7 +46,10 @@ func (w *instanceRenewer) offer(c gcsCall, opened gcsAnswer) {
 		}
 		w.route.stats.renewed.Add(1)
 		w.tell(job.old, renewed)
-	}()
+	})
+	if full {
+		w.route.stats.dropped.Add(1)
+	}
 }
 
 // renewal is ciphertext that was read.

@@ -11,14 +11,9 @@ import (
 // renewer makes new ciphertext of what was read from the old side, for Config.OnStale. It works beside the calls that
 // applications wait for: a read is never slower for it, nor fails.
 type renewer struct {
+	*aside
 	router *router
 	tell   func(old, renewed string)
-	slots  chan struct{}
-	ctx    context.Context
-	cancel context.CancelFunc
-	mu     sync.Mutex // guards closed, so that none starts after close began to wait
-	closed bool
-	wait   sync.WaitGroup
 
 	aliasMu sync.Mutex
 	aliases map[string]string // key ids of the old side to their aliases in Keys
@@ -30,16 +25,7 @@ const (
 )
 
 func newRenewer(r *router, tell func(old, renewed string)) *renewer {
-	ctx, cancel := context.WithCancel(context.Background())
-	return &renewer{router: r, tell: tell, slots: make(chan struct{}, renewals), ctx: ctx, cancel: cancel}
-}
-
-func (w *renewer) close() {
-	w.mu.Lock()
-	w.closed = true
-	w.mu.Unlock()
-	w.cancel()
-	w.wait.Wait()
+	return &renewer{aside: newAside(renewals), router: r, tell: tell}
 }
 
 // offer starts a renewal if there is somebody to tell and a slot is free.
@@ -47,29 +33,18 @@ func (w *renewer) offer(p params, opened *answer) {
 	if w.tell == nil {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return
-	}
-	select {
-	case w.slots <- struct{}{}:
-	default:
-		w.router.stats.dropped.Add(1)
-		return
-	}
 	old, context, keyID, plaintext := p["CiphertextBlob"], p["EncryptionContext"], opened.text("KeyId"), opened.text("Plaintext")
-	w.wait.Add(1)
-	go func() {
-		defer w.wait.Done()
-		defer func() { <-w.slots }()
+	full := w.start(func() {
 		if blob := w.renew(context, keyID, plaintext); blob != "" {
 			w.router.stats.renewed.Add(1)
 			w.tell(old, blob)
 		} else {
 			w.router.stats.failed.Add(1)
 		}
-	}()
+	})
+	if full {
+		w.router.stats.dropped.Add(1)
+	}
 }
 
 // renew encrypts with the new key and has it open the result: nothing is handed out that was not seen to open. It returns "" where that fails;
