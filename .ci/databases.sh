@@ -86,6 +86,22 @@ start_postgres() {
 	echo "export KEYHAUL_POSTGRES_DSN='postgres://keyhaul@127.0.0.1:$port/postgres?sslmode=disable'" >>"$home/env"
 }
 
+# A streaming replica of that server.
+start_postgres_replica() {
+	local bin port primary dir=$home/postgres-replica
+	bin=$(pg_bin)
+	primary=$(sed -n "s/^export KEYHAUL_POSTGRES_DSN=.*127.0.0.1:\([0-9]*\).*/\1/p" "$home/env")
+	port=$(free_port $postgres_ports)
+	install -d -o postgres -g postgres -m 700 "$dir"
+	(cd "$dir" && as postgres "$bin/pg_basebackup" -h 127.0.0.1 -p "$primary" -U keyhaul -D "$dir/data" -R -c fast >"$dir/backup.log" 2>&1) ||
+		{ cat "$dir/backup.log" >&2; return 1; }
+	touch "$home/postgres-replica.log" && chown postgres "$home/postgres-replica.log"
+	(cd "$dir" && as postgres "$bin/pg_ctl" -D "$dir/data" -l "$home/postgres-replica.log" -w -t 60 -o \
+		"-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$dir -c fsync=off -c max_connections=200" \
+		start >/dev/null 2>&1) || { tail -n 20 "$home/postgres-replica.log" >&2; return 1; }
+	echo "export KEYHAUL_POSTGRES_REPLICA_DSN='postgres://keyhaul@127.0.0.1:$port/postgres?sslmode=disable'" >>"$home/env"
+}
+
 # start_mariadb NAME VARIABLE OPTION... starts one server and exports its DSN.
 start_mariadb() {
 	local port name=$1 variable=$2 dir=$home/$1
@@ -167,9 +183,20 @@ start() {
 	chmod 755 "$home"
 	trap 'stop; echo false' EXIT # so that eval fails where we did
 	start_postgres
+	start_postgres_replica
 	start_mariadb mariadb KEYHAUL_MYSQL_DSN
 	# There a lock time-out rolls the whole transaction back, which can be set only at the start.
-	start_mariadb mariadb-rollback KEYHAUL_MYSQL_ROLLBACK_DSN --innodb-rollback-on-timeout=ON --innodb-buffer-pool-size=32M
+	start_mariadb mariadb-rollback KEYHAUL_MYSQL_ROLLBACK_DSN --innodb-rollback-on-timeout=ON --innodb-buffer-pool-size=32M \
+		--server-id=1 --log-bin=binlog --binlog-format=ROW
+	# And this is a replica of that one.
+	start_mariadb mariadb-replica KEYHAUL_MYSQL_REPLICA_DSN --innodb-buffer-pool-size=32M --server-id=2
+	mariadb --no-defaults --socket="$home/mariadb-replica/sock" -u root -e "
+		CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_USER='keyhaul', MASTER_PASSWORD='keyhaul', MASTER_USE_GTID=no, MASTER_CONNECT_RETRY=1,
+			MASTER_PORT=$(sed -n "s/^export KEYHAUL_MYSQL_ROLLBACK_DSN=.*127.0.0.1:\([0-9]*\).*/\1/p" "$home/env"), MASTER_LOG_FILE='$(
+			mariadb --no-defaults --socket="$home/mariadb-rollback/sock" -u root -N -e 'SHOW MASTER STATUS' | cut -f 1)', MASTER_LOG_POS=$(
+			mariadb --no-defaults --socket="$home/mariadb-rollback/sock" -u root -N -e 'SHOW MASTER STATUS' | cut -f 2);
+		SET GLOBAL read_only = ON;
+		START SLAVE;"
 	if [ "${KEYHAUL_MYSQL:-}" != no ] && ! start_mysql; then
 		[ "${KEYHAUL_MYSQL:-}" != required ] || return 1
 		say "NO MYSQL: Debian's unstable suite does not give it now. Only MariaDB is tested."
@@ -180,9 +207,11 @@ start() {
 
 stop() {
 	[ -d "$home" ] || return 0
-	if [ -d "$home/postgres/data" ]; then
-		(cd "$home/postgres" && as postgres "$(pg_bin)/pg_ctl" -D "$home/postgres/data" -m immediate -w stop >/dev/null 2>&1) || true
-	fi
+	local dir
+	for dir in "$home"/postgres-replica "$home"/postgres; do
+		[ -d "$dir/data" ] || continue
+		(cd "$dir" && as postgres "$(pg_bin)/pg_ctl" -D "$dir/data" -m immediate -w stop >/dev/null 2>&1) || true
+	done
 	local pid pid_file
 	for pid_file in "$home"/m*/pid; do
 		[ -s "$pid_file" ] || continue
