@@ -14,11 +14,12 @@ import (
 	"github.com/keyhaul/keyhaul/kmsmigrate/keytest"
 	"github.com/stretchr/testify/require"
 	"github.com/tink-crypto/tink-go/v2/aead"
+	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 	"google.golang.org/protobuf/proto"
 )
 
-// move renews a record of the original software and returns it, with what Keyhaul read in it.
-func move(t *testing.T, old, new kmsmigrate.Key, l envelope.Layout, record []byte) []byte {
+// move opens a record of the original software, and returns it renewed, and re-wrapped as after a rotation.
+func move(t *testing.T, old, new kmsmigrate.Key, l envelope.Layout, record []byte) (moved [][]byte) {
 	t.Helper()
 	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Phase: kmsmigrate.Rewrite, Old: old, New: new})
 	require.NoError(t, err)
@@ -30,7 +31,10 @@ func move(t *testing.T, old, new kmsmigrate.Key, l envelope.Layout, record []byt
 	require.Equal(t, "from the original", string(opened.Plaintext))
 	renewed, err := e.Renew(t.Context(), record, nil)
 	require.NoError(t, err)
-	return renewed.Ciphertext
+	rewrapped, err := e.Rewrap(t.Context(), bytes.Clone(renewed.Ciphertext), nil)
+	require.NoError(t, err)
+	require.NotEqual(t, renewed.Ciphertext, rewrapped)
+	return [][]byte{renewed.Ciphertext, rewrapped}
 }
 
 // write seals with the new key.
@@ -76,11 +80,32 @@ func TestTinkOpensWhatWasRewrapped(t *testing.T) {
 		record, err := template.make().Encrypt([]byte("from the original"), nil)
 		require.NoError(t, err)
 		plain := aead.NewKMSEnvelopeAEAD2(aead.AES256GCMKeyTemplate(), tinkKey{t, new})
-		for _, r := range [][]byte{move(t, old, new, envelope.Tink{}, record), write(t, new, envelope.Tink{})} {
+		for _, r := range append(move(t, old, new, envelope.Tink{}, record), write(t, new, envelope.Tink{})) {
 			plaintext, err := plain.Decrypt(r, nil)
 			require.NoError(t, err, template.name)
 			require.Equal(t, "from the original", string(plaintext))
 		}
+	}
+}
+
+// Data keys of other kinds are renewed without being opened, and associated data stays Tink's.
+func TestTinkOpensWhatWasRewrappedOfOtherKinds(t *testing.T) {
+	t.Parallel()
+	old, new := keys()
+	client, err := kmsmigrate.NewClient(kmsmigrate.Config{Phase: kmsmigrate.Rewrite, Old: old, New: new})
+	require.NoError(t, err)
+	bound := func(kmsmigrate.EncryptionContext) []byte { return []byte("associated data") }
+	e, err := envelope.New(envelope.Config{Keys: client, Layout: envelope.Tink{OtherKeys: true, Bound: bound}})
+	require.NoError(t, err)
+	defer e.Close()
+	for _, template := range []*tinkpb.KeyTemplate{aead.XChaCha20Poly1305KeyTemplate(), aead.ChaCha20Poly1305KeyTemplate(), aead.AES128CTRHMACSHA256KeyTemplate(), aead.AES256GCMKeyTemplate()} {
+		record, err := aead.NewKMSEnvelopeAEAD2(template, tinkKey{t, old}).Encrypt([]byte("from the original"), bound(nil))
+		require.NoError(t, err)
+		renewed, err := e.Renew(t.Context(), record, nil)
+		require.NoError(t, err, template.TypeUrl)
+		plaintext, err := aead.NewKMSEnvelopeAEAD2(template, tinkKey{t, new}).Decrypt(renewed.Ciphertext, bound(nil))
+		require.NoError(t, err, template.TypeUrl)
+		require.Equal(t, "from the original", string(plaintext))
 	}
 }
 
@@ -97,7 +122,7 @@ func TestGoKMSWrappingOpensWhatWasRewrapped(t *testing.T) {
 	})
 	require.NoError(t, err)
 	moved := move(t, old, new, envelope.BlobInfo{}, record)
-	for _, r := range [][]byte{moved, write(t, new, envelope.BlobInfo{})} {
+	for _, r := range append(moved, write(t, new, envelope.BlobInfo{})) {
 		var in wrapping.BlobInfo
 		require.NoError(t, proto.Unmarshal(r, &in))
 		require.Equal(t, new.Ref().KeyID, in.KeyInfo.KeyId)
@@ -112,7 +137,7 @@ func TestGoKMSWrappingOpensWhatWasRewrapped(t *testing.T) {
 		require.Equal(t, "from the original", string(plaintext))
 	}
 	var in wrapping.BlobInfo
-	require.NoError(t, proto.Unmarshal(moved, &in))
+	require.NoError(t, proto.Unmarshal(moved[0], &in))
 	require.Equal(t, "kept", in.ValuePath)
 }
 
@@ -152,7 +177,7 @@ func TestTheOSSSDKOpensWhatWasRewrapped(t *testing.T) {
 		prefix + "cek-alg": cd.CEKAlgorithm, prefix + "wrap-alg": cd.WrapAlgorithm,
 	})
 	require.NoError(t, err)
-	for _, object := range [][]byte{move(t, old, new, envelope.OSS{}, kmsmigrate.Pack(metadata, body)), write(t, new, envelope.OSS{})} {
+	for _, object := range append(move(t, old, new, envelope.OSS{}, kmsmigrate.Pack(metadata, body)), write(t, new, envelope.OSS{})) {
 		parts, err := kmsmigrate.Unpack(object, 2)
 		require.NoError(t, err)
 		var headers map[string]string
