@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,14 +108,24 @@ func serveRole() int {
 
 // roleGivers are the metadata of an ECS instance and an STS, behind a proxy. They give out credentials of the cloud.
 type roleGivers struct {
-	cloud        *kmstest.Cloud
-	id, secret   string
-	proxy        string
-	stsCA        []byte
-	refuse, soon bool // soon: what is given out expires at once
+	cloud      *kmstest.Cloud
+	id, secret string
+	proxy      string
+	stsCA      []byte
+
+	refuse, soon atomic.Bool // soon: what is given out expires at once
 
 	mu    sync.Mutex
 	given []string // access key ids
+}
+
+// take returns the ids that were given out since it was last called.
+func (g *roleGivers) take() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	given := g.given
+	g.given = nil
+	return given
 }
 
 func startRoleGivers(t *testing.T, cloud *kmstest.Cloud) *roleGivers {
@@ -161,7 +172,7 @@ func (g *roleGivers) give() map[string]string {
 	defer g.mu.Unlock()
 	g.given = append(g.given, made.AccessKeyID)
 	expires := time.Now().Add(time.Hour)
-	if g.soon {
+	if g.soon.Load() {
 		expires = time.Now().Add(time.Minute)
 	}
 	return map[string]string{
@@ -174,7 +185,7 @@ func (g *roleGivers) give() map[string]string {
 func (g *roleGivers) metadata(w http.ResponseWriter, r *http.Request) {
 	const token, list = "metadata-token-planted", "/latest/meta-data/ram/security-credentials/"
 	switch {
-	case g.refuse:
+	case g.refuse.Load():
 		http.Error(w, "no: "+token, http.StatusForbidden)
 	case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token":
 		_, _ = io.WriteString(w, token)
@@ -192,7 +203,7 @@ func (g *roleGivers) metadata(w http.ResponseWriter, r *http.Request) {
 // sts checks what the request proves, and answers AssumeRole and AssumeRoleWithOIDC (STS API reference).
 func (g *roleGivers) sts(w http.ResponseWriter, r *http.Request) {
 	err := r.ParseForm()
-	ok := err == nil && r.Form.Get("RoleArn") == roleARN && !g.refuse
+	ok := err == nil && r.Form.Get("RoleArn") == roleARN && !g.refuse.Load()
 	switch r.Form.Get("Action") {
 	case "AssumeRole":
 		ok = ok && r.Form.Get("AccessKeyId") == g.id && r.Form.Get("Signature") == rpcSignature(r, g.secret)
@@ -273,20 +284,21 @@ func openUnderRole(t *testing.T, program string, call roleCall) {
 	givers := startRoleGivers(t, w.cloud)
 	out, ok := givers.run(t, program, call)
 	require.True(t, ok, out)
-	require.Len(t, givers.given, 1, "one credential does for all four calls")
-	one := givers.given[0]
-	require.Equal(t, []string{one, one, one, one}, used())
+	given := givers.take()
+	require.Len(t, given, 1, "one credential does for all four calls")
+	require.Equal(t, []string{given[0], given[0], given[0], given[0]}, used())
 
-	givers.soon, givers.given = true, nil
+	givers.soon.Store(true)
 	w.cloud.ResetEvidence()
 	out, ok = givers.run(t, program, call)
 	require.True(t, ok, out)
-	require.GreaterOrEqual(t, len(givers.given), 4, "one that is about to expire is renewed before each call")
-	require.Subset(t, givers.given, used())
+	given = givers.take()
+	require.GreaterOrEqual(t, len(given), 4, "one that is about to expire is renewed before each call")
+	require.Subset(t, given, used())
 	last := used()
-	require.Equal(t, givers.given[len(givers.given)-1], last[len(last)-1], "and the new one is used")
+	require.Equal(t, given[len(given)-1], last[len(last)-1], "and the new one is used")
 
-	givers.refuse = true
+	givers.refuse.Store(true)
 	w.cloud.ResetEvidence()
 	out, ok = givers.run(t, program, call)
 	require.False(t, ok)
