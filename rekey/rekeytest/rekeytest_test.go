@@ -96,6 +96,62 @@ func TestTheSuiteTriesWhatTheStoreSplits(t *testing.T) {
 	}
 }
 
+// batching is a store that swaps many at once.
+type batching struct {
+	*rekeytest.Memory
+	all func(m *rekeytest.Memory, ctx context.Context, swaps []rekey.Swap) []error
+}
+
+func (batching) BatchSize() int { return 20 }
+
+func (b batching) SwapAll(ctx context.Context, swaps []rekey.Swap) []error {
+	return b.all(b.Memory, ctx, swaps)
+}
+
+func TestTheSuiteTriesWhatTheStoreSwapsAtOnce(t *testing.T) {
+	t.Parallel()
+	each := func(m *rekeytest.Memory, ctx context.Context, swaps []rekey.Swap) []error {
+		errs := make([]error, len(swaps))
+		for i, s := range swaps {
+			errs[i] = m.Swap(ctx, s.ID, s.Prev, s.Next)
+		}
+		return errs
+	}
+	for want, all := range map[string]func(m *rekeytest.Memory, ctx context.Context, swaps []rekey.Swap) []error{
+		"":                 each,
+		"returns 0 errors": func(*rekeytest.Memory, context.Context, []rekey.Swap) []error { return nil },
+		"fails for a record beside one that has changed": func(m *rekeytest.Memory, ctx context.Context, swaps []rekey.Swap) []error {
+			errs := each(m, ctx, swaps) // all or nothing
+			for i := range errs {
+				errs[i] = errors.New("the transaction was rolled back")
+			}
+			return errs
+		},
+		"not ErrConflict": func(m *rekeytest.Memory, ctx context.Context, swaps []rekey.Swap) []error {
+			errs := each(m, ctx, swaps)
+			clear(errs) // the number of changed rows is not looked at
+			return errs
+		},
+		"SwapAll leaves": func(m *rekeytest.Memory, ctx context.Context, swaps []rekey.Swap) []error {
+			errs := each(m, ctx, swaps)
+			for i, s := range swaps { // what was read is not compared
+				if rec, err := m.Get(ctx, s.ID); err == nil && errs[i] != nil {
+					m.Put(rekey.Record{ID: rec.ID, Value: s.Next})
+				}
+			}
+			return errs
+		},
+	} {
+		m := new(rekeytest.Memory)
+		err := rekeytest.TestStore(t.Context(), subject(batching{m, all}, m))
+		if want == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, want)
+	}
+}
+
 // cursor is a store whose scans share their place.
 type cursor struct {
 	*rekeytest.Memory

@@ -30,14 +30,14 @@ type Subject struct {
 }
 
 // TestStore checks a store against the rules of [rekey.Scanner] and [rekey.Swapper], and of [rekey.Counter],
-// [rekey.Getter] and [rekey.Splitter] where it has them. It returns nil, or one error that joins a line for each rule broken. What the store
+// [rekey.Getter], [rekey.Splitter] and [rekey.BatchSwapper] where it has them. It returns nil, or one error that joins a line for each rule broken. What the store
 // held is lost. To show that no page is held open, give it a store with a single connection as well.
 func TestStore(ctx context.Context, subject Subject) error {
 	t := &suite{ctx: ctx, subject: subject, store: subject.Store}
 	for _, test := range []func(){
 		t.swapIsExact, t.twins, t.long, t.missing, t.race, t.scanInOrder, t.resume, t.through, t.swapWhileScanning,
 		t.deleteWhileScanning, t.twoScans, t.breakOff, t.cancelled, t.cancelledMidway, t.empty, t.withoutValue, t.optional,
-		t.split, t.ownBytes,
+		t.split, t.batch, t.ownBytes,
 	} {
 		if err := ctx.Err(); err != nil {
 			return errors.Join(append(t.broken, err)...)
