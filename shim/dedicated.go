@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/aliyun/alibabacloud-dkms-gcs-go-sdk/openapi-util/protobuf/api"
@@ -43,9 +44,18 @@ func (d *dedicated) close() { _ = d.made.Close() } // it never fails
 
 const migrationVersion = "x-kms-migrationkeyversionid"
 
+// dedicatedActions are the operations that go to an instance.
+var dedicatedActions = map[string]bool{
+	"Encrypt": true, "Decrypt": true, "GenerateDataKey": true, "GenerateDataKeyWithoutPlaintext": true, "AsymmetricEncrypt": true,
+	"AsymmetricDecrypt": true, "AsymmetricSign": true, "AsymmetricVerify": true, "GetPublicKey": true, "GetSecretValue": true,
+}
+
 func (d *dedicated) call(ctx context.Context, action string, p params) *answer {
 	var fields map[string]any
 	var refusal *answer
+	if dedicatedActions[action] && strings.EqualFold(p["DryRun"], "true") { // the transfer SDK would do it in earnest
+		return failed(http.StatusBadRequest, "UnsupportedOperation", "This action is not supported: a KMS instance has no DryRun, and nothing was done.")
+	}
 	switch action {
 	case "Encrypt":
 		fields, refusal = d.encrypt(ctx, p, p["Plaintext"])
@@ -92,8 +102,6 @@ func (d *dedicated) encrypt(ctx context.Context, p params, plaintext string) (ma
 		return nil, lacking("KeyId")
 	case plaintext == "":
 		return nil, lacking("Plaintext")
-	case p["DryRun"] == "true":
-		return nil, failed(http.StatusBadRequest, "UnsupportedOperation", "This action is not supported: a KMS instance has no DryRun.")
 	}
 	var id, version, request string
 	var blob []byte

@@ -13,7 +13,6 @@ import (
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
-	"github.com/keyhaul/keyhaul/kmsmigrate/verify"
 	"github.com/keyhaul/keyhaul/shim"
 )
 
@@ -103,50 +102,6 @@ func TestAnEndpointThatIsNotThereIsUnavailable(t *testing.T) {
 	require.Contains(t, err.Error(), "access key")
 	require.NotContains(t, err.Error(), "wr0ng-s3cret")
 	hidesSecrets(t, w, err)
-}
-
-// TestBadInputIsExplained takes each with a documented code and a message that says what to do.
-func TestBadInputIsExplained(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	third, err := w.cloud.Region("cn-beijing")
-	require.NoError(t, err)
-	key, err := third.CreateKey(kmstest.KeySpec{UUID: true})
-	require.NoError(t, err)
-	foreign, err := plain(t, sdkClient(t, third), "Encrypt", "JSON", map[string]string{"KeyId": key.ID(), "Plaintext": "p"})
-	require.NoError(t, err)
-	for name, c := range map[string]struct {
-		action  string
-		fields  map[string]string
-		status  int
-		code    string
-		advises string
-	}{
-		"a key that Keys does not name": {"Encrypt", map[string]string{"KeyId": "alias/other", "Plaintext": "p"}, 404, "Forbidden.KeyNotFound", "Keys.Default"},
-		"a key on neither side":         {"DescribeKey", map[string]string{"KeyId": "key-of-nobody"}, 404, "Forbidden.KeyNotFound", ""},
-		"no key":                        {"Encrypt", map[string]string{"Plaintext": "p"}, 400, "MissingParameter", "KeyId"},
-		"no blob":                       {"Decrypt", nil, 400, "MissingParameter", "CiphertextBlob"},
-		"a blob of neither side":        {"Decrypt", map[string]string{"CiphertextBlob": text(t, foreign, "CiphertextBlob")}, 404, "Forbidden.KeyNotFound", "Neither side"},
-		"a short blob":                  {"Decrypt", map[string]string{"CiphertextBlob": "YWJj"}, 400, "InvalidParameter", "64 bytes"},
-		"a blob without a version":      {"Decrypt", map[string]string{"CiphertextBlob": base64.StdEncoding.EncodeToString(make([]byte, 80))}, 400, "InvalidParameter", "key version"},
-		"a blob that is not base64":     {"Decrypt", map[string]string{"CiphertextBlob": "***"}, 400, "InvalidParameter", "base64"},
-		"a context that is a list":      {"Encrypt", map[string]string{"KeyId": "alias/app", "Plaintext": "p", "EncryptionContext": "[1]"}, 400, "InvalidParameter", "values are strings"},
-		"a context with a number":       {"Encrypt", map[string]string{"KeyId": "alias/app", "Plaintext": "p", "EncryptionContext": `{"a":1}`}, 400, "InvalidParameter", "values are strings"},
-		"an asymmetric key without a version on the new side": {"AsymmetricSign", map[string]string{"KeyId": "alias/app", "KeyVersionId": "v", "Algorithm": "ECDSA_SHA_256", "Digest": "x"}, 404, "Forbidden.KeyVersionNotFound", "KeyVersions"},
-	} {
-		config := w.config
-		config.Phase, config.Signing, config.Published = kmsmigrate.WriteNew, kmsmigrate.WriteNew, new(verify.Memory)
-		transport, err := shim.NewTransport(config)
-		require.NoError(t, err)
-		for _, format := range []string{"JSON", "XML"} {
-			_, err = plain(t, w.client(t, transport), c.action, format, c.fields)
-			typed := serverError(t, err)
-			require.Equal(t, c.code, typed.ErrorCode(), name)
-			require.Equal(t, c.status, typed.HttpStatus(), name)
-			require.Contains(t, typed.Message(), c.advises, name)
-		}
-		require.NoError(t, transport.Close())
-	}
 }
 
 func TestRequestsThatAreNoneGetAnErrorBody(t *testing.T) {

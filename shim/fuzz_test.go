@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -62,5 +64,32 @@ func FuzzServeHTTP(f *testing.F) {
 		require.GreaterOrEqual(t, recorder.Code, 400)
 		require.NotEqual(t, http.StatusServiceUnavailable, recorder.Code, "it went on to a side")
 		require.NotEmpty(t, recorder.Body.String())
+	})
+}
+
+// FuzzMigration reads files of any content: none may panic, and what is taken makes a Config or says why not.
+func FuzzMigration(f *testing.F) {
+	f.Add(`{"phase": "write-new", "keyMap": {"keys": {"alias/app": "key-1"}}, "new": {"region": "cn-shanghai"}}`)
+	f.Add(`{"phase": "new-only", "others": "new", "new": {"clientKey": {"endpoint": "a", "file": "b", "passwordFile": "c", "form": "advance"}}}`)
+	f.Add(`{"keyMap": []}`)
+	f.Add(`{"old": {"accessKeyIdFrom": "X"}} {}`)
+	file := filepath.Join(f.TempDir(), "migration.json")
+	own := shim.Application{Gateway: alikms.GatewayConfig{Region: "cn-hangzhou", Endpoint: "127.0.0.1:1", AccessKeyID: "KMSTESTid", AccessKeySecret: "secret"}}
+	f.Fuzz(func(t *testing.T, text string) {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		migration, err := shim.ReadMigrationFile(file)
+		if err != nil {
+			require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
+			return
+		}
+		cfg, err := migration.Config(own)
+		if err != nil {
+			require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
+			return
+		}
+		transport, err := shim.NewTransport(cfg)
+		if err == nil {
+			require.NoError(t, transport.Close())
+		}
 	})
 }

@@ -18,7 +18,8 @@ type known struct {
 	keys     [3]map[string]bool         // by side: key ids and aliases, without what an ARN puts in front
 	versions map[string]kmsmigrate.Side // key version to side
 	primary  map[string]string          // old key id to the version it last encrypted with
-	former   map[string]string          // new key id to the only old one that leads to it, or ""
+	former   map[string]string          // new key id to the only old one that leads to it, aliases left out, or ""
+	named    map[string]string          // old alias to the key id that the old side answered under it
 	pending  []string                   // aliases of new keys whose ids are not known
 }
 
@@ -26,7 +27,7 @@ type known struct {
 const mostKnown = 4096
 
 func newKnown(cfg Config) *known {
-	k := &known{versions: map[string]kmsmigrate.Side{}, primary: map[string]string{}, former: map[string]string{}}
+	k := &known{versions: map[string]kmsmigrate.Side{}, primary: map[string]string{}, former: map[string]string{}, named: map[string]string{}}
 	k.samePlace = cfg.Old.Region == cfg.New.Region && cfg.Old.Instance == cfg.New.Instance && sameInstance(cfg.OldInstance, cfg.NewInstance)
 	for s := range k.keys {
 		k.keys[s] = map[string]bool{}
@@ -34,6 +35,9 @@ func newKnown(cfg Config) *known {
 	for old, to := range cfg.Keys.Keys {
 		k.keys[kmsmigrate.SideOld][bareName(old)] = true
 		k.keys[kmsmigrate.SideNew][bareName(to)] = true
+		if isAlias(bareName(old)) {
+			continue // it is no KeyId of an answer, and its key may be another entry
+		}
 		if was, ok := k.former[bareName(to)]; ok && was != bareName(old) {
 			k.former[bareName(to)] = ""
 		} else {
@@ -172,11 +176,27 @@ func (k *known) before(askedID, newID string) (keyID, version string) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	keyID = bareName(askedID)
+	if isAlias(keyID) {
+		keyID = k.named[keyID]
+	}
 	if keyID == "" || k.keys[kmsmigrate.SideNew][keyID] {
 		keyID = k.former[bareName(newID)]
 	}
-	if isAlias(keyID) {
-		return "", ""
-	}
 	return keyID, k.primary[keyID]
+}
+
+// answeredUnder records which key an alias of the old side names.
+func (k *known) answeredUnder(alias, keyID string) {
+	alias = bareName(alias)
+	if !isAlias(alias) {
+		return
+	}
+	k.mu.RLock()
+	done := k.named[alias] == keyID || len(k.named) >= mostKnown
+	k.mu.RUnlock()
+	if !done {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.named[alias] = keyID
+	}
 }

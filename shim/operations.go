@@ -73,13 +73,14 @@ func (r *router) asymmetricDecrypt(ctx context.Context, phase kmsmigrate.Phase, 
 			return old
 		}
 	}
-	_, id, refused := r.place(kmsmigrate.SideNew, p["KeyId"])
+	asked := p["KeyId"]
+	_, id, refused := r.place(kmsmigrate.SideNew, asked)
 	if refused == nil {
 		p, refused = r.renamed(p, id)
 	}
 	switch {
 	case refused != nil && old != nil:
-		return old
+		return r.explainKey(old, asked)
 	case refused != nil:
 		return refused
 	}
@@ -139,11 +140,11 @@ func (r *router) verifyWith(ctx context.Context, s kmsmigrate.Side, p params) *a
 	if s == kmsmigrate.SideOld && !r.phase.Current().Reads(s) {
 		return unretained()
 	}
-	return r.send(ctx, s, false, "AsymmetricVerify", p)
+	return r.explainKey(r.send(ctx, s, false, "AsymmetricVerify", p), p["KeyId"])
 }
 
 func unretained() *answer {
-	return failed(http.StatusNotFound, "Forbidden.KeyNotFound", "The specified Key is not found: it is the old side's, which is not asked any more, and its public key is not among the shim's Retained ones.")
+	return failed(http.StatusNotFound, "Forbidden.KeyNotFound", "The specified Key is not found: the shim's Keys does not name it as a new one, the old side is not asked any more, and its public key is not among the Retained ones. Retain it, or add it to Keys.")
 }
 
 // publicKey answers with a retained key, or asks the side that owns it.
@@ -165,7 +166,7 @@ func (r *router) publicKey(ctx context.Context, p params) *answer {
 	if s == kmsmigrate.SideOld && !r.phase.Current().Reads(s) {
 		return unretained()
 	}
-	return r.send(ctx, s, false, "GetPublicKey", p)
+	return r.explainKey(r.send(ctx, s, false, "GetPublicKey", p), p["KeyId"])
 }
 
 // owner is the side that a key belongs to. One that both have, as after backup and restore, is the old one's for as long as that is read.
@@ -188,7 +189,7 @@ func (r *router) control(ctx context.Context, phase kmsmigrate.Phase, action str
 			if r.sides[s] == nil && s == kmsmigrate.SideNew {
 				s = kmsmigrate.SideOld
 			}
-			return r.send(ctx, s, true, action, p)
+			return r.explainKey(r.send(ctx, s, true, action, p), id)
 		}
 	}
 	s := r.others

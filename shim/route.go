@@ -2,6 +2,7 @@ package shim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -77,6 +78,9 @@ func (r *router) place(want kmsmigrate.Side, id string) (kmsmigrate.Side, string
 		return want, id, nil
 	}
 	to, err := r.keys.New(id)
+	if errors.Is(err, kmsmigrate.ErrInvalid) {
+		return want, "", failed(http.StatusBadRequest, "InvalidParameter", fmt.Sprintf(`The specified parameter "KeyId" is not valid: the shim's Keys leads %s to several new keys, by ARNs of several places. Name it by its ARN, or add its id to Keys.`, clip(id)))
+	}
 	if err != nil {
 		return want, "", failed(http.StatusNotFound, "Forbidden.KeyNotFound", fmt.Sprintf("The specified Key is not found: the shim's Keys names no new key for %s. Add it, or set Keys.Default.", clip(id)))
 	}
@@ -97,11 +101,14 @@ func (r *router) write(ctx context.Context, want kmsmigrate.Side, action string,
 	}
 	a := r.send(ctx, s, false, action, sent)
 	if !a.ok() {
-		return a
+		return r.explainKey(a, id)
 	}
 	version := a.text("KeyVersionId")
 	if !strings.HasPrefix(action, "Asymmetric") {
 		r.known.learn(r.known.ofAnswer(a.text("KeyId"), s), a.text("KeyId"), version, true)
+		if s == kmsmigrate.SideOld {
+			r.known.answeredUnder(p["KeyId"], a.text("KeyId"))
+		}
 	}
 	return r.oldNames(a, s, p["KeyId"])
 }
@@ -263,6 +270,17 @@ func explainContext(a *answer, p params, name string) *answer {
 		return a
 	}
 	explained := failedAs(a.status, a.text("Code"), fmt.Sprintf(`The specified parameter "%s" is not valid: it must be a JSON object whose values are strings.`, name), a.text("RequestId"))
+	explained.side = a.side
+	return explained
+}
+
+// explainKey says what can be done about a key that is not found and that nobody has told the shim of.
+func (r *router) explainKey(a *answer, id string) *answer {
+	begun := r.sides[kmsmigrate.SideOld] != nil && r.sides[kmsmigrate.SideNew] != nil && r.phase.Current() != kmsmigrate.OldOnly
+	if a.text("Code") != "Forbidden.KeyNotFound" || a.side == "" || !begun || r.known.isKey(kmsmigrate.SideOld, id) || r.known.isKey(kmsmigrate.SideNew, id) {
+		return a
+	}
+	explained := failedAs(a.status, a.text("Code"), fmt.Sprintf("The specified Key is not found: the %s side has no %s, and the shim's Keys names it on neither side. If it is a new key, add it to Keys or to New.Versions.", a.side, clip(id)), a.text("RequestId"))
 	explained.side = a.side
 	return explained
 }

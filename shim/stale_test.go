@@ -127,6 +127,8 @@ func TestAnswersCanCarryTheOldIds(t *testing.T) {
 	transport := w.transport(t, phase)
 	client := w.client(t, transport)
 	fields := map[string]string{"KeyId": w.old.ID(), "Plaintext": "hello"}
+	_, err := plain(t, client, "Encrypt", "JSON", map[string]string{"KeyId": "alias/app", "Plaintext": "hello"})
+	require.NoError(t, err)
 	before, err := plain(t, client, "Encrypt", "JSON", fields)
 	require.NoError(t, err)
 	require.NoError(t, phase.Jump(kmsmigrate.WriteNew))
@@ -138,9 +140,14 @@ func TestAnswersCanCarryTheOldIds(t *testing.T) {
 		require.Equal(t, "hello", text(t, back, "Plaintext"))
 		require.Equal(t, text(t, before, "KeyId"), text(t, after, "KeyId"))
 		require.Equal(t, text(t, before, "KeyVersionId"), text(t, after, "KeyVersionId"))
+		require.Equal(t, text(t, before, "KeyId"), text(t, back, "KeyId"))
+		require.Equal(t, text(t, before, "KeyVersionId"), text(t, back, "KeyVersionId"))
 	}
-	require.Equal(t, 2, w.cloud.Count(kmstest.Match{Region: w.newAt.ID, Action: "Encrypt"}))
-	require.GreaterOrEqual(t, transport.Stats().AnsweredOldID, int64(2))
+	underAlias, err := plain(t, client, "Encrypt", "JSON", map[string]string{"KeyId": "alias/app", "Plaintext": "hello"})
+	require.NoError(t, err)
+	require.Equal(t, w.old.ID(), text(t, underAlias, "KeyId"))
+	require.Equal(t, 3, w.cloud.Count(kmstest.Match{Region: w.newAt.ID, Action: "Encrypt"}))
+	require.EqualValues(t, 5, transport.Stats().AnsweredOldID)
 
 	w.config.AnswerOldIDs = false
 	plainly := w.client(t, w.transport(t, kmsmigrate.WriteNew))
