@@ -14,6 +14,7 @@
 //
 // The own format is in FORMAT.md, byte by byte. A [Layout] is a format that people already have: what it reads it also
 // renews, in its own format, so that readers who know nothing of this package still open the result, given the new key.
+// LAYOUTS.md has the proof of that for each, what a format cannot notice, and how defects of older software are read.
 //
 // # Moving payloads too
 //
