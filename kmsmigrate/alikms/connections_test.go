@@ -132,7 +132,7 @@ func TestAHandshakeThatTimesOutIsRepeatedOnAnotherConnection(t *testing.T) {
 	counted := forward(t, w.region.HTTPS, 1)
 	cfg := w.gatewayConfig()
 	cfg.Endpoint = counted.addr
-	cfg.Limits.Connect = 500 * time.Millisecond
+	cfg.Limits.Connect, cfg.Limits.Call = 2*time.Second, time.Minute
 	seen := recorder{make(chan alikms.Attempt, 10)}
 	cfg.Observer = seen
 	k := keyAt(t, newGateway(t, cfg), makeKey(t, w.region.CreateKey, kmstest.KeySpec{}).ID())

@@ -17,6 +17,8 @@ import (
 	"github.com/alibabacloud-go/tea/tea"
 	openapiutil "github.com/aliyun/alibabacloud-dkms-gcs-go-sdk/openapi-util"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/keyhaul/keyhaul/kmsmigrate"
 )
 
 // gcs is one call of the instance API, named like its official SDK.
@@ -36,7 +38,7 @@ type gcs struct {
 func (i *Instance) gcs(ctx context.Context, c gcs) error {
 	body, err := proto.Marshal(c.request)
 	if err != nil {
-		return i.wrong(c.action, c.key, nil, "the request cannot be encoded")
+		return i.wrong(c.action, c.key, kmsmigrate.ErrInvalid, "the request cannot be encoded: a text in it is not UTF-8")
 	}
 	return i.call(ctx, operation{
 		name: c.action, key: c.key, decrypt: c.decrypt, reveals: c.reveals, attempts: c.attempts,

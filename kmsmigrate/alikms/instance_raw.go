@@ -3,6 +3,7 @@ package alikms
 import (
 	"bytes"
 	"context"
+	"regexp"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -23,6 +24,11 @@ type InstanceCall struct {
 	Attempts int
 }
 
+var (
+	headerName  = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	headerValue = regexp.MustCompile(`^[\t\x20-\x7e]*$`)
+)
+
 // Raw carries out an operation. Pacing, retries, the breaker, time-outs and observers are those of every other call of the Instance. header
 // looks up a header of the answer, such as x-kms-migrationkeyversionid; it is nil where there is an error.
 //
@@ -30,6 +36,12 @@ type InstanceCall struct {
 func (i *Instance) Raw(ctx context.Context, c InstanceCall) (header func(name string) string, err error) {
 	if c.Action == "" || c.Request == nil || c.Answer == nil {
 		return nil, i.wrong("call", "", kmsmigrate.ErrInvalid, "an Action, its Request and its Answer are needed")
+	}
+	for name, value := range c.Header {
+		// net/http would refuse it, too, but as it refuses a connection that broke, and then it is tried again.
+		if !headerName.MatchString(name) || !headerValue.MatchString(value) {
+			return nil, i.wrong(c.Action, "", kmsmigrate.ErrInvalid, "a header's name or value cannot be sent")
+		}
 	}
 	var key string
 	if named, ok := c.Request.(interface{ GetKeyId() string }); ok {

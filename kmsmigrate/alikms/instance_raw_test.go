@@ -39,6 +39,19 @@ func TestAnInstanceCarriesOutAnyOperationWithTheOfficialMessages(t *testing.T) {
 		require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
 		require.Nil(t, header)
 	}
+
+	// What cannot be sent is found out without sending it.
+	w.cloud.ResetEvidence()
+	for _, c := range []alikms.InstanceCall{
+		{Request: &api.EncryptRequest{KeyId: "\xff", Plaintext: []byte("hello")}},
+		{Request: &api.EncryptRequest{}, Header: map[string]string{"x-kms-migrationkeyversionid": "a\nb"}},
+		{Request: &api.EncryptRequest{}, Header: map[string]string{"x kms": "a"}},
+	} {
+		c.Action, c.Answer = "Encrypt", &api.EncryptResponse{}
+		_, err = instance.Raw(t.Context(), c)
+		require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
+	}
+	require.Zero(t, w.cloud.Count(kmstest.Match{}))
 }
 
 func TestRawOfAnInstanceIsTriedAsOftenAsIsSaid(t *testing.T) {

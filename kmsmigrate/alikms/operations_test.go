@@ -73,7 +73,7 @@ func TestGatewayOperations(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, kmstest.Config{})
 	g := newGateway(t, w.gatewayConfig())
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 	old, fresh := makeKey(t, w.region.CreateKey, kmstest.KeySpec{UUID: true}), makeKey(t, w.region.CreateKey, kmstest.KeySpec{})
 
 	sealed, err := g.Encrypt(ctx, old.ID(), []byte("text"), alikms.Binding{Context: plantedContext()})
@@ -113,7 +113,7 @@ func TestAsymmetricOperationsOfBothFaces(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, kmstest.Config{})
 	g, i := newGateway(t, w.rpcConfig()), newInstance(t, w.instanceConfig())
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 	signer := makeKey(t, w.instance.CreateKey, kmstest.KeySpec{Spec: "EC_P256", Usage: "SIGN/VERIFY"})
 	rsaKey := makeKey(t, w.instance.CreateKey, kmstest.KeySpec{Spec: "RSA_2048", Usage: "ENCRYPT/DECRYPT"})
 	digest := sha256.Sum256([]byte("message"))
@@ -158,7 +158,7 @@ func TestInstanceOperations(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, kmstest.Config{})
 	i := newInstance(t, w.instanceConfig())
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 	key := makeKey(t, w.instance.CreateKey, kmstest.KeySpec{})
 	b := alikms.Binding{Raw: "aad as it is"}
 
@@ -300,7 +300,7 @@ func TestSecretsAreCopiedExactly(t *testing.T) {
 	w := newWorld(t, kmstest.Config{})
 	g := newGateway(t, w.gatewayConfig())
 	plane := g.ControlPlane()
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 	text := "planted: 密码 & more"
 	spec := resource.SecretSpec{Name: "db", Tags: map[string]string{"a": "b"}, Value: resource.SecretValue{VersionID: "v1", Data: []byte(text)}}
 	require.NoError(t, plane.CreateSecret(ctx, spec))

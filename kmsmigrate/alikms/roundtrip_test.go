@@ -38,7 +38,7 @@ func TestEveryFacePassesTheKeySuite(t *testing.T) {
 			t.Parallel()
 			key := makeKey(t, c.create, kmstest.KeySpec{UUID: c.uuid})
 			other := makeKey(t, c.create, kmstest.KeySpec{UUID: c.uuid})
-			require.NoError(t, keytest.TestKey(within(t, 20*time.Second), keyAt(t, c.at, key.ID()), keyAt(t, c.at, other.ID())))
+			require.NoError(t, keytest.TestKey(within(t, time.Minute), keyAt(t, c.at, key.ID()), keyAt(t, c.at, other.ID())))
 		})
 	}
 }
@@ -49,7 +49,7 @@ func TestAliasesAndARNsNameTheSameKey(t *testing.T) {
 	key := makeKey(t, w.region.CreateKey, kmstest.KeySpec{UUID: true, Alias: "alias/app"})
 	other := makeKey(t, w.region.CreateKey, kmstest.KeySpec{UUID: true, Alias: "alias/other"})
 	gateway := newGateway(t, w.gatewayConfig())
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 	blob, err := keyAt(t, gateway, key.ID()).Encrypt(ctx, []byte("text"), nil)
 	require.NoError(t, err)
 	for _, name := range []string{"alias/app", key.ARN()} {
@@ -74,7 +74,7 @@ func TestAnAliasWithoutDirectoryIsResolvedByEncrypting(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, kmstest.Config{})
 	key := makeKey(t, w.instance.CreateKey, kmstest.KeySpec{Alias: "alias/app"})
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 	blob, err := keyAt(t, newInstance(t, w.instanceConfig()), key.ID()).Encrypt(ctx, []byte{0xff, 0}, nil)
 	require.NoError(t, err)
 	plaintext, err := keyAt(t, newInstance(t, w.instanceConfig()), "alias/app").Decrypt(ctx, blob, nil)
@@ -89,7 +89,7 @@ func TestCiphertextCrossesFacesAndTheOfficialSDKs(t *testing.T) {
 	header := w.instanceConfig()
 	header.Form = alikms.FormMigrationHeader
 	ec := kmsmigrate.EncryptionContext{"b": "2", "a": "1"}
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 	faces := map[string]kmsmigrate.Key{
 		"advance": keyAt(t, newInstance(t, w.instanceConfig()), key.ID()),
 		"header":  keyAt(t, newInstance(t, header), key.ID()),
@@ -118,7 +118,7 @@ func TestRotationTakesEffectOnTheInstance(t *testing.T) {
 	w := newWorld(t, kmstest.Config{})
 	key := makeKey(t, w.instance.CreateKey, kmstest.KeySpec{})
 	at := keyAt(t, newInstance(t, w.instanceConfig()), key.ID())
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 	before, err := at.Encrypt(ctx, []byte("text"), nil)
 	require.NoError(t, err)
 	require.NoError(t, key.Rotate())
@@ -139,7 +139,7 @@ func TestBinaryPlaintextIsExactOrRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, kmstest.Config{})
 	key := makeKey(t, w.instance.CreateKey, kmstest.KeySpec{})
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 	binary := []byte{0xff, 0xfe, 0x00, 0x80}
 	instance := keyAt(t, newInstance(t, w.instanceConfig()), key.ID())
 	blob, err := instance.Encrypt(ctx, binary, nil)
