@@ -29,7 +29,7 @@ func (c *v2) GetSecurityToken() (*string, error)   { return nil, nil }
 
 // model is what credentials-go answers with when it is asked for a key as a whole.
 type model struct {
-	AccessKeyId, AccessKeySecret, SecurityToken *string //nolint:revive // the SDK's names
+	AccessKeyId, AccessKeySecret, SecurityToken *string
 	Type                                        *string
 }
 

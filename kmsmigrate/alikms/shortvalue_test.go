@@ -1,7 +1,6 @@
 package alikms_test
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,7 +30,7 @@ func TestShortContextValuesDoNotHideWhatACodeMeans(t *testing.T) {
 				remove()
 				require.ErrorIs(t, err, fault.means, "%s, %s", name, value)
 				var typed *kmsmigrate.Error
-				require.True(t, errors.As(err, &typed))
+				require.ErrorAs(t, err, &typed)
 				require.Equal(t, fault.code, typed.Code)
 			}
 			remove := w.cloud.Inject(kmstest.Fault{Status: 404, Code: "Forbidden.No" + value})
