@@ -90,13 +90,15 @@ func (s Stored) String() string {
 //
 // # What the original gets wrong
 //
-//   - It can hang forever, and in a deadlock of the whole process; here each call has a time-out and none takes a lock over the network.
-//   - An answer of status 200, 204 or 302 with no content is an InternalFailure, not an empty plaintext with no error.
-//   - A nil request and a missing credential are errors; the original panics.
+//   - It can hang for ever, and in a deadlock of the whole process; here each call has a time-out (TestRuntimeOptionsOfAnInstance).
+//   - An answer of status 200, 204 or 302 with no content is an InternalFailure, not an empty plaintext with no error, and what a load
+//     balancer refuses has a code (TestWhatIsNoAnswerOfAnInstanceIsAnError).
+//   - A nil request and a client that nobody made are errors; the original panics (TestARequestThatIsNilAndAClientThatWasNotMade).
 //   - Clients do not share connections, CA or certificate because they share an address, and ReadTimeout opens no new ones.
-//   - IgnoreSSL does not keep the client's certificate back, and where there is a CA, the CA goes before it.
-//   - A CA that is none and a ClientKey that is chained or has expired are found when the client is made, not at the first call.
-//   - What is refused by a load balancer has a code: ServiceUnavailableTemporary or InternalFailure.
+//   - IgnoreSSL does not keep the client's certificate back, and where there is a CA, the CA goes before it
+//     (TestAnInstanceIsMadeOfWhatTheOriginalTakes).
+//   - A CA that is none and a ClientKey that has expired are found when the client is made, not at the first call, and the config that was given is
+//     not written to (TestAConfigOfTheOriginalThatCannotWork).
 //   - No error quotes a request or an answer.
 //
 // Every error is a *tea.SDKError, for failures of the connection too. It is safe for concurrent use.

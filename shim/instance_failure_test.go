@@ -208,3 +208,16 @@ func TestAConfigOfAnInstanceThatCannotWork(t *testing.T) {
 		_ = gcsError(t, err)
 	}
 }
+
+// TestWhatCannotBeSentIsFoundOutWithoutACall has texts that are not UTF-8, and a header that no request can have.
+func TestWhatCannotBeSentIsFoundOutWithoutACall(t *testing.T) {
+	t.Parallel()
+	w := newGCSWorld(t, kmstest.InstanceSpec{}, kmstest.InstanceSpec{})
+	i := w.instance(t, kmsmigrate.ReadBoth)
+	w.cloud.ResetEvidence()
+	_, err := i.Encrypt(&dkms.EncryptRequest{KeyId: tea.String("\xff"), Plaintext: []byte("hello")})
+	require.Equal(t, "InvalidParameter", tea.StringValue(gcsError(t, err).Code))
+	_, err = i.Encrypt(&dkms.EncryptRequest{KeyId: tea.String("alias/data"), Plaintext: []byte("hello"), Headers: map[string]*string{"x-mine": tea.String("a\nb")}})
+	require.Equal(t, "InvalidParameter", tea.StringValue(gcsError(t, err).Code))
+	require.Zero(t, w.cloud.Count(kmstest.Match{}))
+}
