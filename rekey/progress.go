@@ -18,7 +18,9 @@ type Progress struct {
 	// Waiting is why nothing moves right now: the service or the store is down, the sweep is paused, outside of its hours
 	// or held back by the load. Empty while it moves.
 	Waiting string
-	Width   int // how many records may be renewed at once now, where Options.Steer says so; else 0
+	// Parts is how many parts a shared sweep has, and PartsDone how many of them are done, as far as this process has seen; else 0.
+	Parts, PartsDone int
+	Width            int // how many records may be renewed at once now, where Options.Steer says so; else 0
 }
 
 // Checkpoint keeps how far a sweep has come.

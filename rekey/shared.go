@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,14 +31,15 @@ type Shared struct {
 // takes parts of the store under a lease, and takes over the parts of one that died, from its last checkpoint. It returns
 // when the whole sweep is done, by whoever, with the numbers of all. To run the same sweep again, give it another name.
 //
-// Options.Checkpoint and Options.Range are not used. Options.Progress tells of one part at a time. A dry run is not shared:
+// Options.Checkpoint and Options.Range are not used. Options.Progress tells of one part at a time, and how many are done. Of
+// quarantined records the Report lists the first 20 of each part; Options.Quarantine is told of all that this process met. A dry run is not shared:
 // the process that calls for it reads everything, and writes nothing to the notebook.
 func SweepShared(ctx context.Context, codec Codec, store Store, sh Shared, o Options) (Report, error) {
 	if sh.Notebook == nil || store == nil {
 		return Report{}, fmt.Errorf("rekey: a shared sweep needs a Store and a Notebook: %w", kmsmigrate.ErrInvalid)
 	}
-	if sh.Parts < 0 || sh.Lease < 0 || sh.Lanes < 0 {
-		return Report{}, fmt.Errorf("rekey: a negative number in Shared: %w", kmsmigrate.ErrInvalid)
+	if sh.Parts < 0 || sh.Lease < 0 || sh.Lanes < 0 || o.ListQuarantined < 0 {
+		return Report{}, fmt.Errorf("rekey: a negative number in Shared or Options: %w", kmsmigrate.ErrInvalid)
 	}
 	if o.DryRun { // its leases would say that the parts are done
 		o.Checkpoint, o.Range = nil, Range{}
@@ -46,6 +48,7 @@ func SweepShared(ctx context.Context, codec Codec, store Store, sh Shared, o Opt
 	if err := o.Fleet.check(); err != nil {
 		return Report{}, err
 	}
+	orDefault(&o.ListQuarantined, 1000)
 	orDefault(&sh.Parts, 64)
 	orDefault(&sh.Lease, 30*time.Second)
 	orDefault(&sh.Lanes, 1)
@@ -274,18 +277,19 @@ func (r *runner) work(ctx context.Context, part int, lease leaseNote, revision i
 		if err := renew(working, func(l *leaseNote) { l.After = cursor }); errors.Is(err, ErrConflict) {
 			leave(errLeaseLost)
 		}
-	}, r.o)
+	}, r.options())
 	lost := errors.Is(context.Cause(working), errLeaseLost)
 	leave(nil)
 	renewals.Wait()
 	if lost {
 		return nil
 	}
-	report.List = nil
+	r.finished(part, report.Complete && err == nil)
 	saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	end := renew(saving, func(l *leaseNote) {
 		l.Owner, l.Done, l.Report = "", report.Complete, add(before, report)
+		l.Report.List = l.Report.List[:min(len(l.Report.List), listPerPart)]
 		if report.After != "" {
 			l.After = report.After
 		}
@@ -294,6 +298,28 @@ func (r *runner) work(ctx context.Context, part int, lease leaseNote, revision i
 		err = fmt.Errorf("rekey: giving a lease back: %w", end)
 	}
 	return err
+}
+
+// listPerPart is how many quarantined records the note of a part lists: it is written whole, each time.
+const listPerPart = 20
+
+// options are those of a part, whose progress also tells of the others.
+func (r *runner) options() Options {
+	o := r.o
+	if tell := o.Progress; tell != nil {
+		o.Progress = func(p Progress) {
+			r.mu.Lock()
+			p.Parts, p.PartsDone = len(r.parts), 0
+			for _, done := range r.done {
+				if done {
+					p.PartsDone++
+				}
+			}
+			r.mu.Unlock()
+			tell(p)
+		}
+	}
+	return o
 }
 
 // sum adds the reports of all parts.
@@ -309,6 +335,7 @@ func (r *runner) sum(ctx context.Context) (total Report, err error) {
 		complete := total.Complete && lease.Done
 		total = add(total, lease.Report)
 		total.Complete = complete
+		total.List = total.List[:min(len(total.List), r.o.ListQuarantined)]
 	}
 	return total, nil
 }
@@ -351,6 +378,7 @@ func add(a, b Report) Report {
 		was := a.Classes[name]
 		a.Classes[name] = ClassCount{was.AlreadyNew + n.AlreadyNew, was.Renewed + n.Renewed, was.Quarantined + n.Quarantined, was.Stale + n.Stale}
 	}
+	a.List = slices.Concat(a.List, b.List)
 	a.After, a.CheckpointErr = b.After, b.CheckpointErr
 	return a
 }

@@ -316,6 +316,27 @@ func TestProcessesShareASweep(t *testing.T) {
 	}
 }
 
+func TestASharedSweepTellsOfAllItsParts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const n = 1000
+	w.fill(t, n)
+	for i := range n {
+		if i%100 == 3 || i < 40 { // many in the first part, one in each of the others
+			w.store.Put(rekey.Record{ID: idOf(i), Value: make([]byte, 100)})
+		}
+	}
+	var last rekey.Progress
+	report, err := rekey.SweepShared(t.Context(), w.client, splitting{w.store}, rekey.Shared{Notebook: new(rekey.MemoryNotebook), Parts: 10}, rekey.Options{
+		Name: "x", Progress: func(p rekey.Progress) { last = p },
+	})
+	require.NoError(t, err)
+	require.EqualValues(t, 49, report.Quarantined)
+	require.Len(t, report.List, 20+9)
+	require.Equal(t, 10, last.Parts)
+	require.Equal(t, 9, last.PartsDone, "the last one is told of before it is done")
+}
+
 func TestTheWorkOfADeadProcessIsTakenOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -408,6 +429,10 @@ func TestSharedSweepsRefuseWhatCannotWork(t *testing.T) {
 	book := new(rekey.MemoryNotebook)
 	require.NoError(t, book.Write(t.Context(), "sweep/x/plan", []byte("{}"), 0))
 	_, err = rekey.SweepShared(t.Context(), w.client, w.store, rekey.Shared{Notebook: book}, rekey.Options{Name: "x"})
+	require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
+	_, err = rekey.SweepShared(t.Context(), w.client, w.store, rekey.Shared{Notebook: new(rekey.MemoryNotebook)}, rekey.Options{ListQuarantined: -1})
+	require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
+	_, err = rekey.SweepShared(t.Context(), w.client, w.store, rekey.Shared{Notebook: new(rekey.MemoryNotebook)}, rekey.Options{Fleet: &rekey.Fleet{}})
 	require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
 	_, err = rekey.Sweep(t.Context(), w.client, w.store, rekey.Options{Fleet: &rekey.Fleet{}})
 	require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
