@@ -31,15 +31,16 @@
 //   - Move into a key table: an Envelope with Config.Table, and Envelope.Converting where records have other formats.
 //     Records name their data key from then on, and the table wraps it. It costs what wrapping anew costs, and the next
 //     migration touches the entries of the table only. These are records themselves, in a store of their own: sweep and
-//     count the table as you do any other (rekeysql.Table{Name: "data_keys", Key: []string{"id"}, Value: "entry"}).
+//     count the table as you do any other (rekeysql.Table{Name: "data_keys", Key: []string{"id"}, Value: "entry"}, with a
+//     Context that returns Config.TableContext).
 //     A record in the table counts as the new side's whatever its entry needs, so take the census of both.
 //
 // # Back again
 //
 // To roll a migration back, sweep with the keys exchanged: kmsmigrate.Config{Phase: kmsmigrate.Rewrite, Old: new, New: old},
 // and Pairs likewise. First take the whole fleet back to [kmsmigrate.ReadBoth], which writes with the old key and reads both;
-// end the lazy rewriting of before, and give the sweep a Name of its own. When a census of the migration's own Codec shows nothing on the new
-// side, [kmsmigrate.PhaseSwitch.SetProven] goes back to OldOnly.
+// end the lazy rewriting of before, and give the sweep a Name of its own. When a census of the migration's own Codec shows
+// nothing on the new side, [kmsmigrate.PhaseSwitch.SetProven] goes back to OldOnly.
 //
 // # How hard it works
 //
@@ -52,5 +53,6 @@
 // A record is never replaced by anything but a compare-and-swap on the bytes that were read: a concurrent writer wins,
 // always. A rewrite that fails, is slow or finds the queue full never fails or delays a read. A record that cannot be
 // opened is left as it is and reported. Outages, throttling and denied permissions say nothing of a record: a sweep waits
-// for them to pass and then stops, and never reports a record for them.
+// for them to pass and then stops, and quarantines no record for them; only where one key of several, or the store for one
+// record, fails for as long as Options.Patience while others are renewed, it goes on without those ([ReasonKeyDown], [ReasonStore]).
 package rekey
