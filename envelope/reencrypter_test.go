@@ -226,11 +226,11 @@ func ExampleEnvelope_Converting() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer e.Close()
 	report, err := rekey.Sweep(ctx, e.Converting(), store, rekey.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
+	e.Close()
 	fmt.Println("moved:", report.Renewed, "data keys in the table:", len(table.entries))
 	// Output: moved: 3 data keys in the table: 1
 }
