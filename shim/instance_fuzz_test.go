@@ -1,7 +1,6 @@
 package shim_test
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/alibabacloud-go/tea/tea"
@@ -41,7 +40,7 @@ func FuzzWhatAnInstanceIsGiven(f *testing.F) {
 		} {
 			if err := call(); err != nil {
 				var typed *tea.SDKError
-				require.True(t, errors.As(err, &typed))
+				require.ErrorAs(t, err, &typed)
 				require.NotEmpty(t, tea.StringValue(typed.Code))
 			}
 		}
