@@ -76,7 +76,7 @@ func main() {
 	flag.IntVar(&o.kills, "kills", 200, "processes killed with SIGKILL")
 	flag.DurationVar(&o.step, "step", 2*time.Minute, "time between two moves of the phase")
 	flag.StringVar(&o.db, "db", "sqlite", "sqlite, mariadb (needs KEYHAUL_MYSQL_DSN) or postgres (needs KEYHAUL_POSTGRES_DSN)")
-	flag.BoolVar(&o.short, "short", false, "3,000 records, 15 kills, about two minutes and a half")
+	flag.BoolVar(&o.short, "short", false, "3,000 records, 15 kills, two minutes and a half")
 	flag.BoolVar(&o.json, "json", false, "print one JSON object last")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the dice")
 	flag.StringVar(&o.role, "role", "", "internal: app or sweep")
