@@ -52,3 +52,21 @@ func TestNoCodecTakesTheDataKeyOutOfAnEntry(t *testing.T) {
 		})
 	}
 }
+
+func TestReencryptLeavesTheDataKeyInAnEntry(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, kmsmigrate.OldOnly)
+	table := new(memoryTable)
+	cfg := envelope.Config{Table: table}
+	record := seal(t, w.envelope(t, cfg), "of the table", customers)
+	require.NoError(t, w.phase.Jump(kmsmigrate.Rewrite))
+	for id, entry := range table.entries {
+		next, err := w.envelope(t, envelope.Config{}).Reencrypt(t.Context(), entry, nil)
+		require.NoError(t, err)
+		require.NotEqual(t, entry, next)
+		table.entries[id] = next
+	}
+	require.NoError(t, w.phase.Jump(kmsmigrate.NewOnly))
+	w.old.Disable()
+	requireOpens(t, w.envelope(t, cfg), record, customers, "of the table")
+}

@@ -88,7 +88,13 @@ func (o own) rewrapInPlace(record []byte, values []Wrapped) (bool, error) {
 // Reencrypt opens a record and seals its plaintext again with a data key that nothing else has, for when the old key, or
 // the data key, is thought to be known to others. The result is in the format that Seal writes, and was opened again,
 // past every cache, before it is returned. It costs three calls to the KMS and all of the payload.
+//
+// A record of the own format with an empty plaintext can be an entry of a [KeyTable], whose data key other records need. It
+// keeps its data key, and is wrapped anew as Rewrap does.
 func (e *Envelope) Reencrypt(ctx context.Context, record []byte, ec kmsmigrate.EncryptionContext) ([]byte, error) {
+	if isEntry(record) {
+		return e.Rewrap(ctx, slices.Clone(record), ec)
+	}
 	opened, err := e.Open(ctx, record, ec)
 	if err != nil {
 		return nil, err
