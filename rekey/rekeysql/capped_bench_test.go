@@ -17,9 +17,10 @@ import (
 	"github.com/keyhaul/keyhaul/rekey/rekeysql"
 )
 
-// BenchmarkCappedSweep sweeps a table through a gateway that takes 1,000 calls a second, 20 ms away, and refuses the rest, while
-// the application makes 10,000 calls of its own at 400 a second. It reports how much of the cap was used and how much was
-// throttled, how many calls a renewed record cost, and how long the application's calls took beside the sweep and without it, in
+// BenchmarkCappedSweep sweeps a table through a gateway that takes 1,000 calls a second of each operation, 20 ms away, and refuses
+// the rest, while the application makes 10,000 calls of its own at 400 a second. It reports how much of the cap was used (where
+// the endpoint is told of one, that is 1,000 calls of all operations together; else it is that of Decrypt, of which a record
+// needs most) and how much was throttled, how many calls a renewed record cost, and how long the application's calls took beside the sweep and without it, in
 // turns, so that both see the same machine; the least p99 of each is compared.
 func BenchmarkCappedSweep(b *testing.B) {
 	const qps, rounds, calls, every, records = 1000, 10, 1000, 2500 * time.Microsecond, 15_000
@@ -73,8 +74,13 @@ func BenchmarkCappedSweep(b *testing.B) {
 					renewed += report.Renewed
 					beside[0], beside[1] = append(beside[0], percentile(took, 0.5)), append(beside[1], percentile(took, 0.99))
 					saw.Calls, saw.Good, saw.Throttled = saw.Calls+now.Calls, saw.Good+now.Good, saw.Throttled+now.Throttled
+					saw.Decrypted += now.Decrypted
 				}
-				b.ReportMetric(100*float64(saw.Good)/(qps*swept.Seconds()), "%cap")
+				used := saw.Good
+				if stated == 0 {
+					used = saw.Decrypted
+				}
+				b.ReportMetric(100*float64(used)/(qps*swept.Seconds()), "%cap")
 				b.ReportMetric(100*float64(saw.Throttled)/float64(saw.Calls), "%throttled")
 				b.ReportMetric(float64(saw.Good-rounds*calls)/float64(renewed), "calls/record")
 				b.ReportMetric(slices.Min(alone[0]).Seconds()*1e3, "alone-p50-ms")

@@ -46,7 +46,7 @@ type fakeOrder struct {
 }
 
 // fakeEvidence is what the process saw.
-type fakeEvidence struct{ Calls, Good, Throttled int }
+type fakeEvidence struct{ Calls, Good, Decrypted, Throttled int }
 
 // serveFake prints a fakeCloud, then a fakeEvidence for every fakeOrder on stdin; it ends with stdin.
 func serveFake() error {
@@ -84,7 +84,7 @@ func serveFake() error {
 			cloud.ResetEvidence()
 		}
 		err = out.Encode(fakeEvidence{
-			Calls: cloud.Count(kmstest.Match{}), Good: cloud.Count(kmstest.Match{OK: true}), Throttled: cloud.Count(kmstest.Match{Code: "Rejected.Throttling"}),
+			Calls: cloud.Count(kmstest.Match{}), Good: cloud.Count(kmstest.Match{OK: true}), Decrypted: cloud.Count(kmstest.Match{OK: true, Action: "Decrypt"}), Throttled: cloud.Count(kmstest.Match{Code: "Rejected.Throttling"}),
 		})
 	}
 	return err
