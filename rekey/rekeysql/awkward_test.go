@@ -88,7 +88,7 @@ func TestATableAsApplicationsHaveThem(t *testing.T) {
 			dry, err := rekey.Sweep(t.Context(), wrap(clients["acme"]), store, rekey.Options{DryRun: true, CodecFor: of, By: by})
 			require.NoError(t, err)
 			require.Equal(t, total, dry.Stale)
-			require.EqualValues(t, users-total, dry.Empty)
+			require.Equal(t, users-total, dry.Empty)
 			report, err := rekey.Sweep(t.Context(), wrap(clients["acme"]), store, rekey.Options{CodecFor: of, By: by, ReadBack: 3})
 			require.NoError(t, err)
 			require.Equal(t, total, report.Renewed, "the deleted ones too: %+v", report)
