@@ -54,5 +54,5 @@
 // always. A rewrite that fails, is slow or finds the queue full never fails or delays a read. A record that cannot be
 // opened is left as it is and reported. Outages, throttling and denied permissions say nothing of a record: a sweep waits
 // for them to pass and then stops, and quarantines no record for them; only where one key of several, or the store for one
-// record, fails for as long as Options.Patience while others are renewed, it goes on without those ([ReasonKeyDown], [ReasonStore]).
+// record, fails for as long as Options.Patience while others are renewed, it goes on without those ([ReasonKeyDown], [ReasonService], [ReasonStore]).
 package rekey

@@ -41,3 +41,32 @@ func TestOneRecordThatTheStoreFailsForIsNotTheKeysFault(t *testing.T) {
 		require.EqualValues(t, n-1, report.Renewed)
 	})
 }
+
+// The same at the service: one wrapped data key that it cannot open must not make every hiccup of the key a quarantine.
+func TestOneRecordThatTheServiceFailsForIsNotTheKeysFault(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var sick []byte
+		var n200 atomic.Int64
+		w := newWorldOver(t, func(old, new kmsmigrate.Key) (kmsmigrate.Key, kmsmigrate.Key) {
+			return keytest.Intercept(keytest.Slow(old, 5*time.Second), func(_ context.Context, call keytest.Call, next func() ([]byte, error)) ([]byte, error) {
+				switch {
+				case call.Op == "decrypt" && string(call.Input) == string(sick):
+					return nil, kmsmigrate.ErrUnavailable
+				case n200.Add(1) == 200:
+					return nil, kmsmigrate.ErrThrottled
+				}
+				return next()
+			}), new
+		})
+		const n = 300
+		w.fill(t, n)
+		rec, err := w.store.Get(t.Context(), idOf(5))
+		require.NoError(t, err)
+		sick = rec.Value
+		report, err := rekey.Sweep(t.Context(), w.client, w.store, rekey.Options{Workers: 4, Patience: 30 * time.Second})
+		require.NoError(t, err)
+		require.Equal(t, map[string]int64{rekey.ReasonService: 1}, report.Reasons)
+		require.EqualValues(t, n-1, report.Renewed)
+	})
+}

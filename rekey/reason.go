@@ -64,6 +64,7 @@ const (
 	ReasonInvalid    = "damaged or of another context" // the key that it names refuses it
 	ReasonBadAnswer  = "bad answer"                    // the service answers, and not with what can be right
 	ReasonKeyDown    = "its key cannot be used"        // denied, disabled or down, while other keys work
+	ReasonService    = "the service fails for it"      // again and again, while it renews others of the same key
 	ReasonRefused    = "the store refuses"             // the new value does not fit the store
 	ReasonStore      = "the store fails"               // again and again for this record, while others are swapped
 	ReasonMismatch   = "reads back wrongly"            // after it was renewed, something else is there that does not open

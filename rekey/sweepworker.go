@@ -117,9 +117,10 @@ func (s *sweep) renew(it *item) bool {
 	}
 }
 
-// ofOne tells an outage of one key among several, or of one record in the store, from one of everything: others were renewed
-// while this one was tried for as long as patience lasts. It returns the reason to quarantine the record for, or "". From
-// then on records of that key are tried once, and do not hold up the rest.
+// ofOne tells an outage of one key among several, or of one record in the store or at the service, from one of everything:
+// others were renewed while this one was tried for as long as patience lasts. It returns the reason to quarantine the record
+// for, or "". Where nothing of its key was renewed meanwhile, records of that key are tried once from then on, and do not hold
+// up the rest, until one succeeds.
 func (s *sweep) ofOne(it *item, what kind, err error, since time.Time) string {
 	of := what == kindOutage && it.key != (kmsmigrate.KeyRef{})
 	switch {
@@ -135,8 +136,11 @@ func (s *sweep) ofOne(it *item, what kind, err error, since time.Time) string {
 	if time.Since(since) < patience || !s.report.renewedSince(since) {
 		return ""
 	}
-	if what == kindStore {
+	switch {
+	case what == kindStore:
 		return ReasonStore
+	case s.dead.renewedSince(it.key, since):
+		return ReasonService
 	}
 	s.dead.add(it.key)
 	return ReasonKeyDown
@@ -185,6 +189,7 @@ func (s *sweep) try(it *item) (kind, error) {
 		return swapKind(err), err
 	}
 	n := s.report.swapped()
+	s.dead.renewed(it.key)
 	s.streak.end()
 	if s.o.ReadBack > 0 && n%int64(s.o.ReadBack) == 1%int64(s.o.ReadBack) {
 		if err := s.readBack(ctx, it, renewed.Ciphertext); err != nil {
@@ -295,6 +300,7 @@ func (s *streak) end() {
 type deadKeys struct {
 	mu   sync.Mutex
 	keys map[kmsmigrate.KeyRef]bool
+	last map[kmsmigrate.KeyRef]time.Time // when a record of the key was renewed last
 }
 
 func (d *deadKeys) has(key kmsmigrate.KeyRef) bool {
@@ -310,4 +316,22 @@ func (d *deadKeys) add(key kmsmigrate.KeyRef) {
 		d.keys = map[kmsmigrate.KeyRef]bool{}
 	}
 	d.keys[key] = true
+}
+
+// renewed notes that a record of the key was renewed: it is not down.
+func (d *deadKeys) renewed(key kmsmigrate.KeyRef) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.last == nil {
+		d.last = map[kmsmigrate.KeyRef]time.Time{}
+	}
+	d.last[key] = time.Now()
+	delete(d.keys, key)
+}
+
+// renewedSince reports whether a record of the key was renewed after t.
+func (d *deadKeys) renewedSince(key kmsmigrate.KeyRef, t time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.last[key].After(t)
 }

@@ -340,8 +340,14 @@ var mutants = []mutant{
 	},
 	{
 		invariant: "7 a store that fails for one record is not its key's outage", file: "rekey/sweepworker.go",
-		guard:  "	if what == kindStore {\n		return ReasonStore\n	}",
-		broken: ``,
+		guard:  "	case what == kindStore:",
+		broken: "	case false:",
 		tests:  "TestOneRecordThatTheStoreFailsForIsNotTheKeysFault",
+	},
+	{
+		invariant: "7 what one record meets is not its key's outage", file: "rekey/sweepworker.go",
+		guard:  "	case s.dead.renewedSince(it.key, since):",
+		broken: "	case false:",
+		tests:  "TestOneRecordThatTheServiceFailsForIsNotTheKeysFault",
 	},
 }
