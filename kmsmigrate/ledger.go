@@ -16,8 +16,8 @@ import (
 type Ledger interface {
 	// Find returns the ciphertext that was added under id ([LedgerID] of what it replaces); nil and no error where none was.
 	Find(ctx context.Context, id [32]byte) (ciphertext []byte, err error)
-	// Add keeps ciphertext under id before it returns. Where there is one already it changes nothing and returns nil: two processes renew
-	// the same wrapped key, and both results are proven.
+	// Add keeps ciphertext under id before it returns, in place of what may be there. The last is as good as any when two processes renew the
+	// same wrapped key, for both results are proven; and it is the only good one after a new key that was given up for another.
 	Add(ctx context.Context, id [32]byte, ciphertext []byte) error
 }
 

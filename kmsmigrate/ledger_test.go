@@ -35,9 +35,7 @@ func (l *ledger) Add(_ context.Context, id [32]byte, ciphertext []byte) error {
 	if l.entries == nil {
 		l.entries = map[[32]byte][]byte{}
 	}
-	if l.entries[id] == nil {
-		l.entries[id] = bytes.Clone(ciphertext)
-	}
+	l.entries[id] = bytes.Clone(ciphertext)
 	return nil
 }
 
@@ -157,6 +155,21 @@ func TestAnEntryThatDoesNotFitIsAsGoodAsNone(t *testing.T) {
 			require.Equal(t, "record", string(opened))
 		})
 	}
+}
+
+func TestTheLedgerFollowsToTheKeyThatTookOverInTheEnd(t *testing.T) {
+	t.Parallel()
+	old, next := pair()
+	abandoned := keytest.New(keytest.Config{})
+	l := &ledger{}
+	blob := encrypt(t, old, "record")
+	_, err := withLedger(t, kmsmigrate.Rewrite, l, old, abandoned).RenewIf(t.Context(), blob, nil, anything)
+	require.NoError(t, err)
+	_, err = withLedger(t, kmsmigrate.Rewrite, l, old, next).RenewIf(t.Context(), blob, nil, anything)
+	require.NoError(t, err)
+	opened, err := withLedger(t, kmsmigrate.NewOnly, l, nil, next).Open(t.Context(), blob, nil)
+	require.NoError(t, err)
+	require.Equal(t, "record", string(opened.Plaintext))
 }
 
 func TestTheLedgerLeadsThroughSeveralMigrations(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
@@ -94,15 +93,14 @@ func ledgerOf(ctx context.Context, db DB, table string) (*Ledger, Dialect, error
 	id, ciphertext := ledgerColumns(f)
 	l := &Ledger{db: db, flavor: f, name: table}
 	l.find = "SELECT ciphertext FROM " + name + " WHERE id = " + f.placeholder(1, id)
-	before, after := f.insertOnce()
-	l.add = strings.TrimSpace(before + " INTO " + name + " (id, ciphertext) VALUES (" + f.placeholder(1, id) + ", " + f.placeholder(2, ciphertext) + ") " + after)
-	d := MySQL
+	d, replace := MySQL, "ON DUPLICATE KEY UPDATE ciphertext = VALUES(ciphertext)"
 	switch f.(type) {
 	case sqlite:
-		d = SQLite
+		d, replace = SQLite, "ON CONFLICT (id) DO UPDATE SET ciphertext = excluded.ciphertext"
 	case postgres:
-		d = PostgreSQL
+		d, replace = PostgreSQL, "ON CONFLICT (id) DO UPDATE SET ciphertext = excluded.ciphertext"
 	}
+	l.add = "INSERT INTO " + name + " (id, ciphertext) VALUES (" + f.placeholder(1, id) + ", " + f.placeholder(2, ciphertext) + ") " + replace
 	return l, d, nil
 }
 
@@ -114,7 +112,7 @@ func ledgerColumns(f flavor) (id, ciphertext column) {
 	return column{name: "id", kind: kind, binary: true}, column{name: "ciphertext", kind: kind, binary: true}
 }
 
-// check compares the table with what a ledger needs: an id that is unique, because Add keeps the first, and room.
+// check compares the table with what a ledger needs: an id that is unique, because Add replaces what is there, and room.
 func (l *Ledger) check(ctx context.Context) error {
 	t := Table{Name: l.name}
 	d, err := l.flavor.describe(ctx, l.db, t)
@@ -158,7 +156,7 @@ func (l *Ledger) Add(ctx context.Context, id [32]byte, ciphertext []byte) error 
 	const tries = 5
 	for try := 1; ; try++ {
 		_, err := l.db.ExecContext(ctx, l.add, id[:], ciphertext)
-		if err == nil || isDuplicate(err) {
+		if err == nil {
 			return nil
 		}
 		if try == tries || l.flavor.about(err) != aboutLock {
