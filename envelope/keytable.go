@@ -174,11 +174,9 @@ func (e *Envelope) addToTable(ctx context.Context, p kmsmigrate.Phase, key KeyID
 	cold := e.cold()
 	committed := header{suite: suite, commitment: commitment}
 	// What was moved before is there: a record of a restored backup needs no old key then.
-	if stored, err := e.entry(ctx, key); err == nil && stored.suite == suite && bytes.Equal(stored.commitment, commitment) {
-		k, _, err := cold.unwrapAny(ctx, p, forOpening, suite, stored.each(), e.tableContext, func(k *openingKey) error { return k.commits(&stored) })
-		if err == nil {
-			return kmsmigrate.Renewed{From: e.wrappedBy(copies[0])[0].Key, To: k.ref}, nil
-		}
+	if _, err := e.table.Get(ctx, key); !errors.Is(err, ErrNoDataKey) {
+		to, err := e.provesEntry(ctx, p, key, suite, commitment)
+		return kmsmigrate.Renewed{From: e.wrappedBy(copies[0])[0].Key, To: to}, err
 	}
 	old, _, err := cold.unwrapAny(ctx, p, forLayoutOpening, 0, copies, ec, func(k *openingKey) error { return committed.commitsTo(ownName, k.value) })
 	if err != nil {
@@ -202,16 +200,37 @@ func (e *Envelope) addToTable(ctx context.Context, p kmsmigrate.Phase, key KeyID
 	if k.prefix, err = appendCopies(appendFixed(nil, magic, suite, commitment), fresh); err != nil {
 		return kmsmigrate.Renewed{}, err
 	}
-	if err := e.table.Add(ctx, key, k.seal(nil, nil, k.bound)); err != nil {
+	entry := k.seal(nil, nil, k.bound)
+	if err := e.table.Add(ctx, key, entry); err != nil {
 		return kmsmigrate.Renewed{}, fmt.Errorf("envelope: adding data key %s to the table: %w", key, err)
 	}
-	// What is in the table, ours or another's who was first, is what records will need.
+	// What is in the table, ours or another's who was first, is what records will need. Ours is proven.
+	to := e.wrappedBy(fresh[0])[0].Key
+	if stored, err := e.table.Get(ctx, key); err != nil || !bytes.Equal(stored, entry) {
+		if to, err = e.provesEntry(ctx, p, key, suite, commitment); err != nil {
+			return kmsmigrate.Renewed{}, err
+		}
+	}
+	return kmsmigrate.Renewed{From: old.ref, To: to}, nil
+}
+
+// provesEntry has the new side open the entry of a data key, past every cache, before a record's own copies are dropped for it. The
+// entry can be one that nobody opens: of a target that was given up, damaged, or of another TableContext.
+func (e *Envelope) provesEntry(ctx context.Context, p kmsmigrate.Phase, key KeyID, suite Suite, commitment []byte) (kmsmigrate.KeyRef, error) {
 	stored, err := e.entry(ctx, key)
 	if err != nil {
-		return kmsmigrate.Renewed{}, err
+		return kmsmigrate.KeyRef{}, err
 	}
 	if !bytes.Equal(stored.commitment, commitment) || stored.suite != suite {
-		return kmsmigrate.Renewed{}, tampered(ownName, 6, "the table holds another data key under this id")
+		return kmsmigrate.KeyRef{}, tampered(ownName, 6, "the table holds another data key under %s; the record is unchanged", key)
 	}
-	return kmsmigrate.Renewed{From: old.ref, To: e.wrappedBy(fresh[0])[0].Key}, nil
+	k, _, err := e.cold().unwrapAny(ctx, p, forOpening, suite, stored.each(), e.tableContext, func(k *openingKey) error { return k.commits(&stored) })
+	if err != nil {
+		return kmsmigrate.KeyRef{}, fmt.Errorf("envelope: data key %s is in the table already, and does not open; the record is unchanged. See that Config.TableContext "+
+			"and the keys are those of who wrote the entry. If they are and this lasts, put the entry aside, delete it and renew the record again, which makes it anew: %w", key, err)
+	}
+	if k.side != kmsmigrate.SideNew {
+		return kmsmigrate.KeyRef{}, fmt.Errorf("envelope: data key %s is in the table already, of the %s side; the record is unchanged. Renew the table's entries first: %w", key, k.side, kmsmigrate.ErrInvalid)
+	}
+	return k.ref, nil
 }

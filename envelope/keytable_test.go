@@ -126,7 +126,7 @@ func TestRecordsMoveIntoTheTableOnTheWay(t *testing.T) {
 	}
 	group.Wait()
 	require.Len(t, table.entries, 1)
-	require.LessOrEqual(t, w.calls(), before+2*3, "three for each process, fewer where the other was first")
+	require.LessOrEqual(t, w.calls(), before+2*3+1, "three for each process, fewer where the other was first, and one for who did not know")
 	require.NoError(t, w.phase.Jump(kmsmigrate.NewOnly))
 	reader := w.envelope(t, cfg)
 	for i, record := range moved {

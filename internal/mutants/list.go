@@ -297,6 +297,18 @@ var mutants = []mutant{
 		tests:  "TestNoCodecTakesTheDataKeyOutOfAnEntry",
 	},
 	{
+		invariant: "key table: an entry that does not open takes no record's copies", file: "envelope/keytable.go",
+		guard:  `k, _, err := e.cold().unwrapAny(ctx, p, forOpening, suite, stored.each(), e.tableContext, func(k *openingKey) error { return k.commits(&stored) })`,
+		broken: `k, err := &openingKey{side: kmsmigrate.SideNew}, error(nil)`,
+		tests:  "TestARecordKeepsItsCopiesWhereTheTablesEntryDoesNotOpen",
+	},
+	{
+		invariant: "key table: nor does one that another added first", file: "envelope/keytable.go",
+		guard:  `if stored, err := e.table.Get(ctx, key); err != nil || !bytes.Equal(stored, entry) {`,
+		broken: `if false {`,
+		tests:  "TestWhatAnotherPutIntoTheTableFirstIsProvenToo",
+	},
+	{
 		invariant: "ledger: the first entry stays", file: "rekey/rekeysql/ledger.go",
 		guard:  `before, after := f.insertOnce()`,
 		broken: `before, after := "REPLACE", ""`,
