@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -23,11 +22,10 @@ func isACS3(r *http.Request) bool { return strings.HasPrefix(r.Header.Get("Autho
 
 // authenticate finds the caller and checks its signature, the time and that the request is the first of its kind.
 func (h *Handler) authenticate(r *http.Request, q asked, body []byte) (*caller, *answer) {
-	id, stamp, nonce, matches := q.common["AccessKeyId"], q.common["Timestamp"], q.common["SignatureNonce"], matchesRPC
-	given := q.common["Signature"]
+	id, stamp, given, signature := q.common["AccessKeyId"], q.common["Timestamp"], q.common["Signature"], signatureRPC
 	if isACS3(r) {
 		fields := acs3Fields(r.Header.Get("Authorization"))
-		id, given, stamp, nonce, matches = fields["Credential"], fields["Signature"], r.Header.Get("X-Acs-Date"), r.Header.Get("X-Acs-Signature-Nonce"), matchesACS3
+		id, stamp, given, signature = fields["Credential"], r.Header.Get("X-Acs-Date"), fields["Signature"], signatureACS3
 	}
 	at, err := time.Parse("2006-01-02T15:04:05Z", stamp) // also takes a fraction of a second
 	if err != nil || time.Since(at).Abs() > maxSkew {
@@ -37,51 +35,52 @@ func (h *Handler) authenticate(r *http.Request, q asked, body []byte) (*caller, 
 	if who == nil {
 		return nil, failed(http.StatusNotFound, "InvalidAccessKeyId.NotFound", "The Access Key ID provided does not exist in our records: the shim's Callers list it not.")
 	}
-	if !matches(r, q, body, given, who.AccessKeySecret) {
+	signed, ok := signature(r, q, body, given, who.AccessKeySecret)
+	if !ok {
 		return nil, failed(http.StatusBadRequest, "IncompleteSignature", "The request signature does not conform to Aliyun standards.")
 	}
-	if nonce == "" {
-		nonce = "s " + given // clients that send none sign the time, which will do
-	}
-	switch fresh, full := h.seen.first(id+" "+nonce, time.Now()); {
+	switch fresh, full := who.seen.first(signed, at, time.Now()); {
 	case full:
-		return nil, failed(http.StatusTooManyRequests, "Rejected.Throttling", "QPS Limit Exceeded: the shim has to remember too many requests.")
+		h.router.stats.unremembered.Add(1)
+		return nil, failed(http.StatusTooManyRequests, "Rejected.Throttling", "QPS Limit Exceeded: the shim has to remember too many requests of this caller.")
 	case !fresh:
 		return nil, failed(http.StatusBadRequest, "SignatureNonceUsed", "Specified signature nonce was used already.")
 	}
 	return who, nil
 }
 
-// matchesRPC checks signature version 1.0: HMAC-SHA1 over the method and everything but the signature, empty values too.
-func matchesRPC(r *http.Request, q asked, _ []byte, given, secret string) bool {
+// signatureRPC computes signature version 1.0, HMAC-SHA1 over the method and everything but the signature, empty values too, and reports
+// whether it is the given one.
+func signatureRPC(r *http.Request, q asked, _ []byte, given, secret string) (signature []byte, ok bool) {
 	if q.common["SignatureMethod"] != "HMAC-SHA1" || q.common["SignatureVersion"] != "1.0" {
-		return false
+		return nil, false
 	}
 	all := maps.Clone(q.params)
 	maps.Copy(all, q.common)
 	delete(all, "Signature")
 	mac := hmac.New(sha1.New, []byte(secret+"&"))
 	mac.Write([]byte(r.Method + "&%2F&" + escape(canonicalQuery(all))))
-	signature, err := base64.StdEncoding.DecodeString(given)
-	return err == nil && hmac.Equal(signature, mac.Sum(nil))
+	signature = mac.Sum(nil)
+	got, err := base64.StdEncoding.DecodeString(given)
+	return signature, err == nil && hmac.Equal(got, signature)
 }
 
-// matchesACS3 checks the newest signature, a header: ACS3-HMAC-SHA256 Credential=…,SignedHeaders=a;b,Signature=hex.
-func matchesACS3(r *http.Request, _ asked, body []byte, given, secret string) bool {
+// signatureACS3 does so with the newest signature, a header: ACS3-HMAC-SHA256 Credential=…,SignedHeaders=a;b,Signature=hex.
+func signatureACS3(r *http.Request, _ asked, body []byte, given, secret string) (signature []byte, ok bool) {
 	digest := sha256.Sum256(body)
 	payload := hex.EncodeToString(digest[:])
 	signed := acs3Fields(r.Header.Get("Authorization"))["SignedHeaders"]
 	names := strings.Split(signed, ";")
 	for _, must := range []string{"host", "x-acs-action", "x-acs-content-sha256", "x-acs-date", "x-acs-version"} {
 		if !slices.Contains(names, must) {
-			return false
+			return nil, false
 		}
 	}
 	if r.Header.Get("X-Acs-Signature-Nonce") != "" && !slices.Contains(names, "x-acs-signature-nonce") {
-		return false // whoever repeats the request could change it
+		return nil, false // whoever repeats the request could change it
 	}
 	if r.Header.Get("X-Acs-Content-Sha256") != payload {
-		return false
+		return nil, false
 	}
 	query := params{}
 	for name, values := range r.URL.Query() {
@@ -100,8 +99,9 @@ func matchesACS3(r *http.Request, _ asked, body []byte, given, secret string) bo
 	digest = sha256.Sum256([]byte(b.String()))
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte(acs3 + "\n" + hex.EncodeToString(digest[:])))
-	signature, err := hex.DecodeString(given)
-	return err == nil && hmac.Equal(signature, mac.Sum(nil))
+	signature = mac.Sum(nil)
+	got, err := hex.DecodeString(given)
+	return signature, err == nil && hmac.Equal(got, signature)
 }
 
 func acs3Fields(authorization string) map[string]string {
@@ -137,36 +137,4 @@ func escape(s string) string {
 		}
 	}
 	return string(out)
-}
-
-// seen remembers the nonces of requests for as long as their time stamps are good. It holds two generations, so that forgetting costs
-// nothing: a nonce is remembered for one to two of them.
-type seen struct {
-	mu       sync.Mutex
-	now, old map[string]bool
-	since    time.Time
-}
-
-const (
-	mostSeen   = 1 << 20
-	generation = 2 * maxSkew // a time stamp may be as far in the future as in the past
-)
-
-func newSeen() *seen { return &seen{now: map[string]bool{}, since: time.Now()} }
-
-// first reports whether nonce comes for the first time, and whether no more can be remembered.
-func (s *seen) first(nonce string, at time.Time) (fresh, full bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if at.Sub(s.since) > generation {
-		s.old, s.now, s.since = s.now, map[string]bool{}, at
-	}
-	if s.now[nonce] || s.old[nonce] {
-		return false, false
-	}
-	if len(s.now) >= mostSeen {
-		return false, true
-	}
-	s.now[nonce] = true
-	return true, false
 }

@@ -27,18 +27,22 @@ type Caller struct {
 // Handler is the shim as an http.Handler, for applications in other languages: they point their SDK's endpoint at it. It checks the
 // signature of every request, takes no request twice, and routes as a [Transport] does.
 //
+// It knows a request by its signature, for as long as the time stamp is good: 15 minutes. It remembers 4,194,304 of each caller, with some 40
+// bytes each, which is 4,600 a second; what comes beyond is refused with Rejected.Throttling, and Stats.Unremembered counts. An
+// application that asks more often has several Callers. It remembers in memory: another process, or the next, takes what this one took.
+//
 // Requests are taken over a Unix socket or a loopback address, and from anywhere else only over TLS with a client certificate that the
 // server verified (tls.RequireAndVerifyClientCert): what passes here is plaintext. Use it with an http.Server that has time-outs.
 type Handler struct {
 	router  *router
 	callers map[string]*caller
-	seen    *seen
 }
 
 // caller is a Caller, ready to be looked at.
 type caller struct {
 	Caller
 	names map[string]bool // of keys, old and new, without what an ARN puts in front
+	seen  *seen
 }
 
 // NewHandler checks cfg and callers and makes a Handler of them, without a call. It fails with kmsmigrate.ErrInvalid as NewTransport does,
@@ -65,7 +69,7 @@ func NewHandler(cfg Config, callers ...Caller) (*Handler, error) {
 				names[bareName(to)] = true
 			}
 		}
-		known[c.AccessKeyID] = &caller{Caller: c, names: names}
+		known[c.AccessKeyID] = &caller{Caller: c, names: names, seen: newSeen()}
 	}
 	if len(known) == 0 {
 		return nil, invalid("there are no callers")
@@ -74,7 +78,7 @@ func NewHandler(cfg Config, callers ...Caller) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Handler{router: r, callers: known, seen: newSeen()}, nil
+	return &Handler{router: r, callers: known}, nil
 }
 
 // ServeHTTP answers one request of the KMS OpenAPI, in JSON or XML as it asks, signed in either of the two ways.
