@@ -25,8 +25,9 @@ func (e *Envelope) Open(ctx context.Context, record []byte, ec kmsmigrate.Encryp
 }
 
 // AppendOpen is Open for who opens much: it appends the plaintext to dst, and the result's Plaintext is the longer slice. In the
-// own format it allocates nothing where dst has room. dst and record must not overlap. With an error the bytes of dst are as they were;
-// what lies behind them may have been overwritten, with zeros where it could tell of the plaintext.
+// own format it allocates nothing where dst has room. Where record stands in dst's room it is read before it is written over, at the cost of a
+// buffer, and an error leaves it alone. Otherwise, with an error the bytes of dst are as they were; what lies behind them may have been
+// overwritten, with zeros where it could tell of the plaintext.
 func (e *Envelope) AppendOpen(ctx context.Context, dst, record []byte, ec kmsmigrate.EncryptionContext) (opened kmsmigrate.Opened, err error) {
 	p, err := e.begin(ctx)
 	if err != nil {
@@ -75,6 +76,15 @@ func (e *Envelope) AppendOpen(ctx context.Context, dst, record []byte, ec kmsmig
 // openOwn opens the payload of a record of the own format with the data key that it commits to. Fresh says that the record
 // has a copy of the new side.
 func (k *openingKey) openOwn(opened *kmsmigrate.Opened, p kmsmigrate.Phase, dst, record []byte, h *header, bound []byte, fresh bool) (err error) {
+	if overlap(dst, record) {
+		if err = k.openOwn(opened, p, nil, record, h, bound, fresh); err == nil {
+			plaintext := opened.Plaintext
+			dst = append(dst, plaintext...)
+			opened.Plaintext = dst
+			clear(plaintext)
+		}
+		return err
+	}
 	if dst == nil {
 		dst = make([]byte, 0, len(h.payload)-tagSize)
 	}
