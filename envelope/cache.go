@@ -79,8 +79,9 @@ type cache[V cached] struct {
 	last  atomic.Pointer[hot[V]]
 	start time.Time
 
-	mu      sync.Mutex
-	flights map[flightKey]*flight[V]
+	mu         sync.Mutex
+	flights    map[flightKey]*flight[V]
+	generation uint64 // how often all was forgotten
 }
 
 const hotSlots = 64
@@ -91,12 +92,13 @@ type hot[V cached] struct {
 	until time.Duration // since the cache's start
 }
 
-// flightKey keeps apart what must not be shared: calls made in different phases, and a user's request and a sweep, which
-// would make the user wait for the sweep's pace.
+// flightKey keeps apart what must not be shared: calls made in different phases, a user's request and a sweep, which
+// would make the user wait for the sweep's pace, and what began before all was forgotten, which must not be remembered.
 type flightKey struct {
 	id         identity
 	phase      kmsmigrate.Phase
 	background bool
+	generation uint64
 }
 
 type flight[V cached] struct {
@@ -191,7 +193,7 @@ func (c *cache[V]) acquire(ctx context.Context, hash uint64, id identity, p kmsm
 		c.mu.Unlock()
 		return v, nil
 	}
-	fk := flightKey{id: id, phase: p}
+	fk := flightKey{id: id, phase: p, generation: c.generation}
 	f := c.flights[fk]
 	if f == nil && kmsmigrate.IsBackground(ctx) {
 		fk.background = true
@@ -232,7 +234,7 @@ func (c *cache[V]) fly(ctx context.Context, hash uint64, fk flightKey, f *flight
 		f.ended = true
 		if f.err == nil {
 			f.value.retain(f.waiters)
-			if c.entries == nil {
+			if c.entries == nil || fk.generation != c.generation {
 				f.value.release()
 			} else {
 				c.entries.Set(hash, f.value)
@@ -266,6 +268,14 @@ func (c *cache[V]) dropIf(gone func(V) bool) {
 			c.drop(hash, v)
 		}
 	}
+}
+
+// forget removes all entries. What is under way ends for those who wait for it, and is not kept.
+func (c *cache[V]) forget() {
+	c.mu.Lock()
+	c.generation++
+	c.mu.Unlock()
+	c.dropIf(func(V) bool { return true })
 }
 
 func (c *cache[V]) size() int {

@@ -50,7 +50,8 @@ type Config struct {
 
 	// Table holds the data keys of what Seal writes in the own format: records then name their data key instead of carrying
 	// wrapped copies, and moving all of them to another KMS key is to renew the entries of the table. Nil means that
-	// records carry their own. See KeyTable.
+	// records carry their own. See KeyTable. Renew with a Table adds nothing to the Client's Ledger for the records that it moves: in
+	// NewOnly their backups need the old key, or a sweep with a plain Envelope first. In Rewrite, Renew finds their data keys in the Table.
 	Table KeyTable
 	// TableContext is the encryption context that data keys in Table are wrapped under, whatever the records' own is.
 	TableContext kmsmigrate.EncryptionContext
@@ -103,6 +104,7 @@ type Envelope struct {
 	phase    atomic.Uint32 // the one that the caches were last used in
 	opening  *cache[*openingKey]
 	sealing  *cache[*sealingKey]
+	single   *Envelope // the same without wrapBoth, with data keys of its own for sealing
 	renewals *cache[*renewal]
 	counts   *counts
 	chunks   sync.Pool // of *[]byte for streams, with room for a sealed chunk and one byte
@@ -216,16 +218,29 @@ func (e *Envelope) makeCaches(cfg Config) (err error) {
 	if e.sealing, err = newCache[*sealingKey](entries, sealAge, timeout); err != nil {
 		return err
 	}
-	e.renewals, err = newCache[*renewal](entries, age, timeout)
+	if e.renewals, err = newCache[*renewal](entries, age, timeout); err != nil {
+		return err
+	}
+	e.single = e
+	if e.wrapBoth {
+		e.single = e.sharing()
+		e.single.wrapBoth, e.single.fresh, e.single.prove = false, e.fresh, e.prove
+		e.single.opening, e.single.renewals, e.single.single = e.opening, e.renewals, e.single
+		e.single.sealing, err = newCache[*sealingKey](entries, sealAge, timeout)
+	}
 	return err
 }
 
-// Flush forgets all data keys, so that the next use of each asks the KMS. Byte copies are overwritten when their last user
+// Flush forgets all data keys, so that the next use of each asks the KMS; the answer to a call that is under way serves those
+// who wait for it and nobody after. Byte copies are overwritten when their last user
 // is done. What Go's cipher objects hold stays in memory until the garbage collector has run.
 func (e *Envelope) Flush() {
-	e.opening.dropIf(func(*openingKey) bool { return true })
-	e.sealing.dropIf(func(*sealingKey) bool { return true })
-	e.renewals.dropIf(func(*renewal) bool { return true })
+	e.opening.forget()
+	e.sealing.forget()
+	e.renewals.forget()
+	if e.single != e {
+		e.single.sealing.forget()
+	}
 }
 
 // Close forgets all data keys and ends the goroutines that look for aged ones. The Envelope must not be used afterwards.
@@ -234,6 +249,9 @@ func (e *Envelope) Close() {
 	e.opening.close()
 	e.sealing.close()
 	e.renewals.close()
+	if e.single != e {
+		e.single.sealing.close()
+	}
 }
 
 func invalid(format string, args ...any) error {

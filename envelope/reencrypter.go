@@ -21,12 +21,17 @@ type Reencrypter struct {
 
 // Reencrypting returns a Codec that gives records of the old side fresh data keys, for when the old key, or whoever had it, is
 // thought to know the data keys. The result is in the format that Seal writes. A record that was renewed before keeps
-// its data key: the new side wraps it, and nothing tells it from others. So use this from the first rewrite on.
+// its data key: the new side wraps it, and nothing tells it from others. So use this from the first rewrite on. Config.WrapBoth has no part
+// in it: the old key is not given the new data keys. Nor are they added to the Client's Ledger: a backup of such a record needs the
+// old key, for good, because nothing else is to have the data key that it was sealed with.
 func (e *Envelope) Reencrypting() *Reencrypter { return &Reencrypter{envelope: e} }
 
 // Converting returns a Codec that moves records of every configured format into the one that Seal writes, whichever side they
 // are of; with a Config.Table, into records whose data keys are in the Table. Records of this format are renewed, and moved
 // into the Table, as Envelope.Renew does it, payload untouched.
+//
+// Nothing is added to the Client's Ledger for what is converted or moved into the Table: backups of such records need the old key, or a
+// sweep with a plain Envelope, without a Table, first.
 func (e *Envelope) Converting() *Reencrypter { return &Reencrypter{envelope: e, convert: true} }
 
 // Open is Envelope.Open. In Rewrite, what Renew would convert is stale too.
@@ -87,12 +92,16 @@ func (r *Reencrypter) Renew(ctx context.Context, record []byte, ec kmsmigrate.En
 	if opened.Side == kmsmigrate.SideNew && !r.convert { // nobody knew before
 		return kmsmigrate.Renewed{From: opened.Key, To: opened.Key}, nil
 	}
-	return e.sealAgain(ctx, opened, ec)
+	by := e.single // the key that is not trusted gets no copy
+	if r.convert {
+		by = e
+	}
+	return e.sealAgain(ctx, by, opened, ec)
 }
 
-// sealAgain seals what was opened and has the new side's KMS open it.
-func (e *Envelope) sealAgain(ctx context.Context, opened kmsmigrate.Opened, ec kmsmigrate.EncryptionContext) (kmsmigrate.Renewed, error) {
-	sealed, err := e.Seal(ctx, opened.Plaintext, ec)
+// sealAgain has another Envelope, or this one, seal what was opened, and has the new side's KMS open it.
+func (e *Envelope) sealAgain(ctx context.Context, by *Envelope, opened kmsmigrate.Opened, ec kmsmigrate.EncryptionContext) (kmsmigrate.Renewed, error) {
+	sealed, err := by.Seal(ctx, opened.Plaintext, ec)
 	if err != nil {
 		return kmsmigrate.Renewed{}, err
 	}

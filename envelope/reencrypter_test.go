@@ -74,6 +74,30 @@ func TestReencryptingGivesTheOldSidesRecordsFreshDataKeys(t *testing.T) {
 	}
 }
 
+func TestTheOldKeyIsNotGivenTheNewDataKey(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range map[string]envelope.Config{"own": {WrapBoth: true}, "fresh": {WrapBoth: true, FreshKeys: true}, "table": {WrapBoth: true, Table: new(memoryTable)}} {
+		w := newWorld(t, kmsmigrate.OldOnly)
+		record := seal(t, w.envelope(t, envelope.Config{}), "x", customers)
+		require.NoError(t, w.phase.Jump(kmsmigrate.Rewrite))
+		e := w.envelope(t, cfg)
+		both := seal(t, e, "both", customers) // whose data key is in memory
+		r, err := e.Reencrypting().Renew(t.Context(), record, customers)
+		require.NoError(t, err)
+		again, err := e.Reencrypt(t.Context(), record, customers)
+		require.NoError(t, err)
+		onlyOld := newEnvelope(t, envelope.Config{Keys: clientOf(t, kmsmigrate.OldOnly, w.old, nil), Table: cfg.Table})
+		requireOpens(t, onlyOld, both, customers, "both")
+		for _, sealed := range [][]byte{r.Ciphertext, again} {
+			requireOpens(t, e, sealed, customers, "x")
+			_, err = onlyOld.Open(t.Context(), sealed, customers)
+			require.Error(t, err, name)
+		}
+		e.Flush()
+		require.Zero(t, e.Stats().CachedSeal, name)
+	}
+}
+
 func TestConvertingMovesEveryFormatIntoTheTable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, kmsmigrate.OldOnly)

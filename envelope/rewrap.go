@@ -87,7 +87,8 @@ func (o own) rewrapInPlace(record []byte, values []Wrapped) (bool, error) {
 
 // Reencrypt opens a record and seals its plaintext again with a data key that nothing else has, for when the old key, or
 // the data key, is thought to be known to others. The result is in the format that Seal writes, and was opened again,
-// past every cache, before it is returned. It costs three calls to the KMS and all of the payload.
+// past every cache, before it is returned. It costs three calls to the KMS and all of the payload. The data key is given to the key that
+// the phase writes with alone, also with Config.WrapBoth; in phase Rewrite that is the new one.
 //
 // A record of the own format with an empty plaintext can be an entry of a [KeyTable], whose data key other records need. It
 // keeps its data key, and is wrapped anew as Rewrap does.
@@ -101,6 +102,7 @@ func (e *Envelope) Reencrypt(ctx context.Context, record []byte, ec kmsmigrate.E
 	}
 	defer clear(opened.Plaintext)
 	cold := e.cold()
+	cold.wrapBoth = false
 	sealed, err := cold.Seal(ctx, opened.Plaintext, ec)
 	if err != nil {
 		return nil, err
@@ -119,14 +121,20 @@ func (e *Envelope) Reencrypt(ctx context.Context, record []byte, ec kmsmigrate.E
 // cold returns an Envelope that is the same, has no caches and proves what it wraps, for work that must see what the KMS says
 // now.
 func (e *Envelope) cold() *Envelope {
-	c := &Envelope{
-		keys: e.keys, layout: e.layout, layouts: slices.Clone(e.layouts), suite: e.suite, fresh: true,
-		maxMessages: e.maxMessages, maxBytes: e.maxBytes, wrapBoth: e.wrapBoth, failovers: e.failovers, seed: e.seed,
-		table: e.table, tableContext: e.tableContext, seconds: e.seconds, counts: e.counts, wrong: e.wrong, generate: e.generate, keySize: e.keySize, prove: true,
-	}
+	c := e.sharing()
+	c.single = c
 	// Without an age nothing can fail.
 	c.opening, _ = newCache[*openingKey](0, 0, e.opening.timeout)
 	c.sealing, _ = newCache[*sealingKey](0, 0, e.opening.timeout)
 	c.renewals, _ = newCache[*renewal](0, 0, e.opening.timeout)
 	return c
+}
+
+// sharing returns an Envelope that is the same, without caches.
+func (e *Envelope) sharing() *Envelope {
+	return &Envelope{
+		keys: e.keys, layout: e.layout, layouts: slices.Clone(e.layouts), suite: e.suite, fresh: true,
+		maxMessages: e.maxMessages, maxBytes: e.maxBytes, wrapBoth: e.wrapBoth, failovers: e.failovers, seed: e.seed,
+		table: e.table, tableContext: e.tableContext, seconds: e.seconds, counts: e.counts, wrong: e.wrong, generate: e.generate, keySize: e.keySize, prove: true,
+	}
 }

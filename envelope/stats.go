@@ -77,6 +77,9 @@ func (e *Envelope) Stats() Stats {
 		CachedOpen: e.opening.size(),
 		CachedSeal: e.sealing.size(),
 	}
+	if e.single != e {
+		s.CachedSeal += e.single.sealing.size()
+	}
 	e.counts.mu.Lock()
 	for k, o := range e.counts.keys {
 		s.Opens = append(s.Opens, Opens{Side: k.side, Key: k.ref, Records: o.records.Load(), Unwraps: o.unwraps.Load()})
