@@ -43,6 +43,13 @@ func (a *aside) start(work func()) (full bool) {
 	return false
 }
 
+// returns calls f, of the application, and reports whether it came back without a panic: one here would end the process for a copy.
+func returns(f func()) (ok bool) {
+	defer func() { ok = recover() == nil }()
+	f()
+	return
+}
+
 // close ends the work's context and returns when none is left.
 func (a *aside) close() {
 	a.mu.Lock()

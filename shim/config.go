@@ -18,6 +18,9 @@ type Config struct {
 	// Old and New are the endpoints of the two sides: a region's shared gateway, or the RPC face of an instance (Instance, Endpoint
 	// and CAPEM set). Versions lists versions that are known to be a side's. All fields count but Directory: pacing, retries and the
 	// breaker are those of every alikms.Gateway. Old may be zero where Phase is the constant NewOnly, New where it is nil or the constant OldOnly.
+	//
+	// In one region, set Account of both where they are two accounts, or have two access keys of one. Without it nobody knows whether the new
+	// side can open what the old key wrote: then what a key outside Keys wrote is held to be the old side's.
 	Old, New alikms.GatewayConfig
 	// OldControl and NewControl are where control operations of a side go. Nil: Old and New. The face of an instance refuses
 	// them, so for keys of an instance this is the shared gateway of the region.
@@ -40,7 +43,7 @@ type Config struct {
 	Retained verify.Store
 	// Published holds the public keys that every verifier has by now. AsymmetricSign moves to a new key only once that one's
 	// public key is in it, under the new key's id and version, and verifies what the new key signs; until then the old key signs, and
-	// Stats.SigningHeld counts. In phase NewOnly of Signing it is an error instead. Nil: Retained. One of them is needed where
+	// Stats.SigningHeld counts. A store that takes more than half a second holds it back, too. In phase NewOnly of Signing it is an error instead. Nil: Retained. One of them is needed where
 	// Signing can move, but for a constant NewOnly. A call that names a new key itself is not held.
 	Published verify.Store
 	// Secrets says which secrets are read from the new side already. Nil: none, until the phase is NewOnly.
@@ -53,7 +56,8 @@ type Config struct {
 	AnswerOldIDs bool
 	// OnStale is told of ciphertext that was read from the old side in phase Rewrite, once a new one is made of it that the new
 	// key has been seen to open. Both are CiphertextBlob strings. The application stores the new one with a compare-and-swap on the old. It is called
-	// after the answer was returned, from up to eight goroutines at once. Nil: nobody, and nothing is made.
+	// after the answer was returned, from up to eight goroutines at once. It must not call Close, which waits for it; a panic in it is recovered and
+	// counted in Stats.RenewFailed. Nil: nobody, and nothing is made.
 	OnStale func(old, renewed string)
 }
 
@@ -88,6 +92,9 @@ func newRouter(cfg Config) (*router, error) {
 	}
 	if r.published == nil {
 		r.published = cfg.Retained
+	}
+	if r.published != nil {
+		r.published = timely{r.published}
 	}
 	if r.phase == nil {
 		r.phase = kmsmigrate.OldOnly

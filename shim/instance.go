@@ -42,7 +42,8 @@ type InstanceConfig struct {
 	AnswerOldIDs bool
 	// OnStale is told of ciphertext that was read from the old side in phase Rewrite, once a new one is made of it that the new key has
 	// been seen to open. The application stores the new fields with a compare-and-swap on the old. It is called after the answer was
-	// returned, from up to eight goroutines at once. Nil: nobody, and nothing is made.
+	// returned, from up to eight goroutines at once. It must not call Close, which waits for it; a panic in it is a failed renewal. Nil:
+	// nobody, and nothing is made.
 	OnStale func(old, renewed Stored)
 }
 
@@ -154,11 +155,14 @@ func (i *Instance) Stats() Stats {
 }
 
 // SwitchSecret compares the current value of a secret on both sides and, where data, types and version agree, makes the new side answer for it
-// from now on: see InstanceConfig.Secrets. The error says what differs, and holds no value.
+// from now on: see InstanceConfig.Secrets. It fails with kmsmigrate.ErrPhase in phase OldOnly. The error says what differs, and holds no value.
 func (i *Instance) SwitchSecret(ctx context.Context, name string) error {
 	r := i.route.Load()
 	if r == nil || r.secrets == nil {
 		return invalid("InstanceConfig.Secrets is nil, so there is nothing to switch")
+	}
+	if err := canSwitch(r.phase.Current()); err != nil {
+		return err
 	}
 	var got [2]*api.GetSecretValueResponse
 	for n, s := range []kmsmigrate.Side{kmsmigrate.SideOld, kmsmigrate.SideNew} {
@@ -220,6 +224,9 @@ func newInstances(cfg InstanceConfig) (*instances, error) {
 	}
 	if r.published == nil {
 		r.published = cfg.Retained
+	}
+	if r.published != nil {
+		r.published = timely{r.published}
 	}
 	if r.phase == nil {
 		r.phase = kmsmigrate.OldOnly

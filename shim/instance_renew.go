@@ -40,12 +40,11 @@ func (w *instanceRenewer) offer(c gcsCall, opened gcsAnswer) {
 	full := w.start(func() {
 		renewed, ok := w.renew(job)
 		clear(job.plaintext)
-		if !ok {
+		if !ok || !returns(func() { w.tell(job.old, renewed) }) {
 			w.route.stats.failed.Add(1)
 			return
 		}
 		w.route.stats.renewed.Add(1)
-		w.tell(job.old, renewed)
 	})
 	if full {
 		w.route.stats.dropped.Add(1)
@@ -100,6 +99,7 @@ func (w *instanceRenewer) renew(job renewal) (Stored, bool) {
 	if err != nil || !bytes.Equal(bytesOf(back.message, "Plaintext"), job.plaintext) || back.text("KeyId") != renewed.KeyID {
 		return Stored{}, false
 	}
+	w.route.known.resolved(id, renewed.KeyID)
 	w.route.known.learn(kmsmigrate.SideNew, renewed.KeyID, made.version(), true)
 	return renewed, true
 }
@@ -128,7 +128,7 @@ func (w *instanceRenewer) alias(ctx context.Context, keyID string) string {
 	}
 	for name := range w.route.keys.Keys {
 		if w.aliases[keyID] == "" && isAlias(bareName(name)) && !asked[name] {
-			if id := w.route.idOf(ctx, kmsmigrate.SideOld, name); id != "" {
+			if id, err := w.route.idOf(ctx, kmsmigrate.SideOld, name); err == nil && id != "" {
 				w.aliases[id] = name
 			}
 		}

@@ -86,8 +86,8 @@ func (r *instances) write(ctx context.Context, want kmsmigrate.Side, c gcsCall) 
 	if err != nil {
 		return gcsAnswer{}, err
 	}
-	if s == kmsmigrate.SideNew && isAlias(bareName(id)) {
-		r.known.resolved(bareName(id), a.text("KeyId"))
+	if s == kmsmigrate.SideNew {
+		r.known.resolved(id, a.text("KeyId"))
 	}
 	r.known.learn(r.known.ofAnswer(a.text("KeyId"), s), a.text("KeyId"), a.version(), true)
 	return a, nil
@@ -123,7 +123,7 @@ func (r *instances) opened(ctx context.Context, phase kmsmigrate.Phase, c gcsCal
 		}
 		return a, phase.Writes(), err
 	}
-	r.resolve(ctx, kmsmigrate.SideNew, r.known.unresolved())
+	unsure := r.resolve(ctx, kmsmigrate.SideNew, r.known.unresolved())
 	version, whole := versionOf(c)
 	if version == "" && key == "" {
 		return gcsAnswer{}, kmsmigrate.SideUnknown, failedCall(http.StatusBadRequest, "InvalidParam", "The Param CiphertextBlob is invalid: it names no key, as what AdvanceEncrypt returns does, and there is no KeyId with it.")
@@ -150,7 +150,10 @@ func (r *instances) opened(ctx context.Context, phase kmsmigrate.Phase, c gcsCal
 		a, err := r.send(ctx, t.side, sent)
 		if err == nil {
 			of := r.known.ofAnswer(a.text("KeyId"), t.side)
-			r.known.learn(of, a.text("KeyId"), version, false)
+			r.known.learnOpened(of, t.side, a.text("KeyId"), version)
+			if !phase.Reads(of) && unsure != nil && r.known.uncertain(a.text("KeyId")) {
+				return gcsAnswer{}, of, unsure
+			}
 			if !phase.Reads(of) {
 				return gcsAnswer{}, of, r.retired(phase)
 			}
@@ -250,21 +253,27 @@ func (r *instances) oldNames(a gcsAnswer, asked string) gcsAnswer {
 }
 
 // resolve finds the ids of keys that are known by alias alone. The instance API describes no keys, so one byte is encrypted.
-func (r *instances) resolve(ctx context.Context, s kmsmigrate.Side, aliases []string) {
+// The error is why an alias could not be resolved, or nil.
+func (r *instances) resolve(ctx context.Context, s kmsmigrate.Side, aliases []string) error {
+	var unsure error
 	for _, alias := range aliases {
-		if id := r.idOf(ctx, s, alias); id != "" {
-			r.known.resolved(alias, id)
+		id, err := r.idOf(ctx, s, alias)
+		if err != nil {
+			unsure = err
+			continue
 		}
+		r.known.resolved(alias, id)
 	}
+	return unsure
 }
 
-func (r *instances) idOf(ctx context.Context, s kmsmigrate.Side, alias string) string {
+func (r *instances) idOf(ctx context.Context, s kmsmigrate.Side, alias string) (string, error) {
 	request, _ := messages("Encrypt")
 	c := gcsCall{action: "Encrypt", request: request}.named(alias)
 	setBytes(c.request, "Plaintext", []byte("k"))
 	a, err := r.send(ctx, s, c)
 	if err != nil {
-		return ""
+		return "", err
 	}
-	return a.text("KeyId")
+	return a.text("KeyId"), nil
 }

@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -12,7 +13,8 @@ import (
 // known is what is known of whose keys and key versions are whose: from the config, and from answers that succeeded, never from one that
 // failed.
 type known struct {
-	samePlace bool // both sides are one place: each can open what the other's keys wrote
+	samePlace  bool // both sides may be one place: each may open what the other's keys wrote
+	oneAccount bool // and they are
 
 	mu       sync.RWMutex
 	keys     [3]map[string]bool         // by side: key ids and aliases, without what an ARN puts in front
@@ -28,7 +30,9 @@ const mostKnown = 4096
 
 func newKnown(cfg Config) *known {
 	k := &known{versions: map[string]kmsmigrate.Side{}, primary: map[string]string{}, former: map[string]string{}, named: map[string]string{}}
-	k.samePlace = cfg.Old.Region == cfg.New.Region && cfg.Old.Instance == cfg.New.Instance && sameInstance(cfg.OldInstance, cfg.NewInstance)
+	k.samePlace = cfg.Old.Region == cfg.New.Region && cfg.Old.Instance == cfg.New.Instance && sameInstance(cfg.OldInstance, cfg.NewInstance) &&
+		(cfg.Old.Account == "" || cfg.New.Account == "" || cfg.Old.Account == cfg.New.Account)
+	k.oneAccount = k.samePlace && (cfg.Old.Account != "" && cfg.New.Account != "" || sameCredential(cfg.Old, cfg.New))
 	for s := range k.keys {
 		k.keys[s] = map[string]bool{}
 	}
@@ -77,6 +81,14 @@ func sameInstance(a, b *alikms.InstanceConfig) bool {
 		return a == b
 	}
 	return a.Endpoint == b.Endpoint
+}
+
+// sameCredential reports whether two endpoints sign with one access key. Two access keys may be of one account, too: nobody knows.
+func sameCredential(a, b alikms.GatewayConfig) bool {
+	if a.Credential == nil || b.Credential == nil {
+		return a.Credential == b.Credential && a.AccessKeyID == b.AccessKeyID
+	}
+	return reflect.ValueOf(a.Credential).Comparable() && reflect.ValueOf(b.Credential).Comparable() && a.Credential == b.Credential
 }
 
 func isAlias(name string) bool { return strings.HasPrefix(name, "alias/") }
@@ -129,6 +141,19 @@ func (k *known) ofAnswer(keyID string, asked kmsmigrate.Side) kmsmigrate.Side {
 	}
 }
 
+// learnOpened records what an answer to a decryption said, given who answered. What only the new side was seen to open is not remembered as
+// the old one's: the sides may be two accounts, and then the old one never opens it.
+func (k *known) learnOpened(of, asked kmsmigrate.Side, keyID, version string) {
+	if of == asked {
+		k.learn(of, keyID, version, false)
+	}
+}
+
+// uncertain reports whether keyID may be that of a new key whose alias nobody could ask about.
+func (k *known) uncertain(keyID string) bool {
+	return len(k.unresolved()) > 0 && !k.isKey(kmsmigrate.SideOld, keyID) && !k.isKey(kmsmigrate.SideNew, keyID)
+}
+
 // learn records what an answer of a side said: that keyID is its, and what version the key's ciphertext begins with.
 func (k *known) learn(s kmsmigrate.Side, keyID, version string, wrote bool) {
 	k.mu.RLock()
@@ -165,6 +190,16 @@ func (k *known) unresolved() []string {
 
 // resolved records that an alias of the new side names keyID.
 func (k *known) resolved(alias, keyID string) {
+	alias, keyID = bareName(alias), bareName(keyID)
+	if !isAlias(alias) || keyID == "" || isAlias(keyID) {
+		return
+	}
+	k.mu.RLock()
+	done := k.keys[kmsmigrate.SideNew][keyID] && !slices.Contains(k.pending, alias)
+	k.mu.RUnlock()
+	if done {
+		return
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.keys[kmsmigrate.SideNew][keyID] = true

@@ -31,7 +31,8 @@ const MigrationVariable = "KEYHAUL_MIGRATION"
 // that of the process until it ends: a fleet goes from phase to phase by being restarted. Who wants to change it in between has a
 // kmsmigrate.PhaseSwitch, in a Config and with NewMigratingClient.
 type Migration struct {
-	// Phase and Signing are those of Config, as text: "old-only", "read-both", "write-new", "rewrite", "new-only".
+	// Phase and Signing are those of Config, as text: "old-only", "read-both", "write-new", "rewrite", "new-only". A file must say its
+	// phase; without signing, the old side signs.
 	Phase   kmsmigrate.Phase `json:"phase"`
 	Signing kmsmigrate.Phase `json:"signing,omitempty"`
 	// KeyMap is Config.Keys, in the form of kmsmigrate.ParseKeyMap.
@@ -50,19 +51,22 @@ type Migration struct {
 	// Secrets are the names of the secrets that are switched already.
 	Secrets []string `json:"secrets,omitempty"`
 
-	folder string
+	folder, file string
 }
 
 // Endpoint is a side in a migration file. Empty fields are the application's own: its region, its access key.
 type Endpoint struct {
-	// Region, Endpoint, VPC, CAFile, Instance and Versions are those of alikms.GatewayConfig.
+	// Region, Endpoint, VPC, CAFile, Account, Instance and Versions are those of alikms.GatewayConfig. In one region, name the account of
+	// both sides where their access keys differ: see Config.
 	Region   string              `json:"region,omitempty"`
 	Endpoint string              `json:"endpoint,omitempty"`
 	VPC      bool                `json:"vpc,omitempty"`
 	CAFile   string              `json:"caFile,omitempty"`
+	Account  string              `json:"account,omitempty"`
 	Instance string              `json:"instance,omitempty"`
 	Versions map[string][]string `json:"versions,omitempty"`
-	// AccessKeyIDFrom, AccessKeySecretFrom and SecurityTokenFrom name environment variables.
+	// AccessKeyIDFrom, AccessKeySecretFrom and SecurityTokenFrom name environment variables: the first two together, the last beside them.
+	// None of those named may be unset or empty. Errors name the field and never what stands in it.
 	AccessKeyIDFrom     string `json:"accessKeyIdFrom,omitempty"`
 	AccessKeySecretFrom string `json:"accessKeySecretFrom,omitempty"`
 	SecurityTokenFrom   string `json:"securityTokenFrom,omitempty"`
@@ -99,21 +103,33 @@ func ReadMigration() (Migration, error) {
 	return ReadMigrationFile(path)
 }
 
-// ReadMigrationFile reads a migration file. It fails with kmsmigrate.ErrInvalid where the file cannot be read, has a field that is none of Migration's, or
-// a phase that is none of the five.
+// ReadMigrationFile reads a migration file. It fails with kmsmigrate.ErrInvalid where the file cannot be read, has a field that is none of
+// Migration's or is there twice, or has no phase or one that is none of the five.
 func ReadMigrationFile(path string) (Migration, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // who runs the process names the file
 	if err != nil {
 		return Migration{}, invalid("the migration file: %w", err)
 	}
-	m := Migration{folder: filepath.Dir(path)}
+	if bytes.HasPrefix(text, []byte("\xef\xbb\xbf")) {
+		return Migration{}, invalid("the migration file %s begins with a byte order mark: save it as UTF-8 without one", path)
+	}
+	m := Migration{folder: filepath.Dir(path), file: path}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&m); err != nil {
-		return Migration{}, invalid("the migration file %s: %w", path, err)
+		return Migration{}, m.wrong(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return Migration{}, invalid("the migration file %s holds more than one JSON value", path)
+	}
+	if name := doubledName(text); name != "" {
+		return Migration{}, m.invalid("it says %q twice", clip(name))
+	}
+	var said struct {
+		Phase *string `json:"phase"`
+	}
+	if json.Unmarshal(text, &said) != nil || said.Phase == nil {
+		return Migration{}, m.invalid(`it has no phase: say "phase": "old-only" where nothing has begun`)
 	}
 	return m, nil
 }
@@ -133,11 +149,11 @@ func (m Migration) Config(app Application) (Config, error) {
 	case "new":
 		cfg.Others = kmsmigrate.SideNew
 	default:
-		return Config{}, invalid(`the migration file: others is %q, and must be "old" or "new"`, clip(m.Others))
+		return Config{}, m.invalid(`others is %q, and must be "old" or "new"`, clip(m.Others))
 	}
 	if len(m.KeyMap) > 0 {
 		if cfg.Keys, err = kmsmigrate.ParseKeyMap(m.KeyMap); err != nil {
-			return Config{}, fmt.Errorf("shim: the migration file: %w", err)
+			return Config{}, m.wrong(fmt.Errorf("keyMap: %w", err))
 		}
 	}
 	if cfg.Retained, err = m.store(m.Retained); err != nil {
@@ -158,7 +174,10 @@ func (m Migration) Config(app Application) (Config, error) {
 		cfg.New, cfg.NewInstance, cfg.OldInstance = cfg.Old, app.Instance, nil
 		cfg.New.Side = kmsmigrate.SideUnknown
 	case m.Phase != kmsmigrate.OldOnly:
-		err = invalid("the migration file has no new, so there is nothing to migrate to; only phase old-only can do without")
+		err = m.invalid("it has no new, so there is nothing to migrate to; only phase old-only can do without")
+	}
+	if err == nil && cfg.New.Region != "" && len(m.KeyMap) == 0 {
+		err = m.invalid("it has no keyMap, so the key map is empty: nobody knows which new key takes an old one's place")
 	}
 	return cfg, err
 }
@@ -169,7 +188,7 @@ func (m Migration) store(file string) (verify.Store, error) {
 	}
 	read, err := verify.ReadFile(m.path(file))
 	if err != nil {
-		return nil, invalid("the migration file: %w", err)
+		return nil, m.wrong(err)
 	}
 	return read, nil
 }
@@ -190,29 +209,69 @@ func (m Migration) side(said *Endpoint, cfg alikms.GatewayConfig, instance *alik
 	if said.Versions != nil {
 		cfg.Versions = said.Versions
 	}
-	if said.AccessKeyIDFrom != "" || said.AccessKeySecretFrom != "" {
-		cfg.Credential = nil
-		cfg.AccessKeyID, cfg.AccessKeySecret = os.Getenv(said.AccessKeyIDFrom), os.Getenv(said.AccessKeySecretFrom)
-		if cfg.AccessKeyID == "" || cfg.AccessKeySecret == "" {
-			return cfg, nil, invalid("the migration file: accessKeyIdFrom and accessKeySecretFrom name the environment variables %q and %q, of which one is not set", clip(said.AccessKeyIDFrom), clip(said.AccessKeySecretFrom))
-		}
-		cfg.SecurityToken = ""
-		if said.SecurityTokenFrom != "" {
-			cfg.SecurityToken = os.Getenv(said.SecurityTokenFrom)
-		}
+	cfg.Account = cmp.Or(said.Account, cfg.Account)
+	if err := m.accessKey(said, &cfg); err != nil {
+		return cfg, nil, err
 	}
 	if said.ClientKey == nil {
 		return cfg, instance, nil
 	}
 	form, ok := map[string]alikms.Form{"": alikms.FormMigrationHeader, "migration-header": alikms.FormMigrationHeader, "advance": alikms.FormAdvance}[said.ClientKey.Form]
 	if !ok {
-		return cfg, nil, invalid(`the migration file: form is %q, and must be "advance" or "migration-header"`, clip(said.ClientKey.Form))
+		return cfg, nil, m.invalid(`form is %q, and must be "advance" or "migration-header"`, clip(said.ClientKey.Form))
 	}
 	made := alikms.InstanceConfig{Endpoint: said.ClientKey.Endpoint, ClientKeyFile: m.path(said.ClientKey.File), PasswordFile: m.path(said.ClientKey.PasswordFile), Form: form, Region: cfg.Region}
 	if said.ClientKey.CAFile != "" {
 		made.CAFile = m.path(said.ClientKey.CAFile)
 	}
 	return cfg, &made, nil
+}
+
+// accessKey takes the access key of an endpoint out of the environment, where the file names one.
+func (m Migration) accessKey(said *Endpoint, cfg *alikms.GatewayConfig) error {
+	if said.AccessKeyIDFrom == "" && said.AccessKeySecretFrom == "" && said.SecurityTokenFrom == "" {
+		return nil
+	}
+	cfg.Credential, cfg.AccessKeyID, cfg.AccessKeySecret, cfg.SecurityToken = nil, "", "", ""
+	cfg.Account = said.Account // the application's own can be another
+	for _, from := range []struct {
+		field, variable string
+		into            *string
+		optional        bool
+	}{
+		{"accessKeyIdFrom", said.AccessKeyIDFrom, &cfg.AccessKeyID, false},
+		{"accessKeySecretFrom", said.AccessKeySecretFrom, &cfg.AccessKeySecret, false},
+		{"securityTokenFrom", said.SecurityTokenFrom, &cfg.SecurityToken, true},
+	} {
+		if from.variable == "" && from.optional {
+			continue
+		}
+		// What stands in the field is not repeated: it may be a secret that was put in the place of its variable's name.
+		if from.variable == "" {
+			return m.invalid("%s is missing: accessKeyIdFrom and accessKeySecretFrom go together, and securityTokenFrom with them", from.field)
+		}
+		if *from.into = os.Getenv(from.variable); *from.into == "" {
+			return m.invalid("%s must name an environment variable that is set and not empty", from.field)
+		}
+	}
+	return nil
+}
+
+// invalid is an error of the file.
+func (m Migration) invalid(format string, args ...any) error {
+	return m.wrong(fmt.Errorf(format, args...))
+}
+
+// wrong says of an error which file it is of. It is kmsmigrate.ErrInvalid, and says so once.
+func (m Migration) wrong(err error) error {
+	of := "the migration file"
+	if m.file != "" {
+		of += " " + m.file
+	}
+	if errors.Is(err, kmsmigrate.ErrInvalid) {
+		return fmt.Errorf("shim: %s: %w", of, err)
+	}
+	return invalid("%s: %w", of, err)
 }
 
 // path is a path of the file, as seen from here.

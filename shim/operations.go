@@ -25,7 +25,7 @@ func (r *router) reEncrypt(ctx context.Context, phase kmsmigrate.Phase, p params
 	if asymmetric {
 		from = r.known.ofKey(p["SourceKeyId"])
 	}
-	if r.sides[to] != nil && !r.sides[to].instance && (phase == kmsmigrate.OldOnly || from == to || r.known.samePlace && phase != kmsmigrate.NewOnly) {
+	if r.sides[to] != nil && !r.sides[to].instance && (phase == kmsmigrate.OldOnly || from == to || r.known.oneAccount && phase != kmsmigrate.NewOnly) {
 		a := r.send(ctx, to, false, "ReEncrypt", p.with("DestinationKeyId", id))
 		return explainContext(explainContext(a, p, "SourceEncryptionContext"), p, "DestinationEncryptionContext")
 	}
@@ -180,8 +180,12 @@ func (r *router) owner(phase kmsmigrate.Phase, id string) kmsmigrate.Side {
 
 // control sends an operation that manages something to the side that owns it.
 func (r *router) control(ctx context.Context, phase kmsmigrate.Phase, action string, p params) *answer {
-	if p["SecretName"] != "" {
-		return r.send(ctx, r.secretSide(phase, p["SecretName"]), true, action, p)
+	if name := p["SecretName"]; name != "" {
+		s := r.secretSide(phase, name)
+		if s == kmsmigrate.SideOld && !readsSecret(action) {
+			r.secrets.forget(name) // also where the call fails: it may have been carried out
+		}
+		return r.send(ctx, s, true, action, p)
 	}
 	for _, name := range []string{"KeyId", "AliasName", "ProtectedResourceArn", "ResourceId.1", "EncryptionKeyId"} {
 		if id := p[name]; id != "" {

@@ -35,9 +35,8 @@ func (w *renewer) offer(p params, opened *answer) {
 	}
 	old, context, keyID, plaintext := p["CiphertextBlob"], p["EncryptionContext"], opened.text("KeyId"), opened.text("Plaintext")
 	full := w.start(func() {
-		if blob := w.renew(context, keyID, plaintext); blob != "" {
+		if blob := w.renew(context, keyID, plaintext); blob != "" && returns(func() { w.tell(old, blob) }) {
 			w.router.stats.renewed.Add(1)
-			w.tell(old, blob)
 		} else {
 			w.router.stats.failed.Add(1)
 		}
@@ -67,6 +66,7 @@ func (w *renewer) renew(encryptionContext, keyID, plaintext string) string {
 	if !back.ok() || back.text("Plaintext") != plaintext || back.text("KeyId") != made.text("KeyId") {
 		return ""
 	}
+	w.router.known.resolved(id, made.text("KeyId"))
 	w.router.known.learn(kmsmigrate.SideNew, made.text("KeyId"), made.text("KeyVersionId"), true)
 	return blob
 }

@@ -103,6 +103,9 @@ func (r *router) write(ctx context.Context, want kmsmigrate.Side, action string,
 	if !a.ok() {
 		return r.explainKey(a, id)
 	}
+	if s == kmsmigrate.SideNew {
+		r.known.resolved(id, a.text("KeyId"))
+	}
 	version := a.text("KeyVersionId")
 	if !strings.HasPrefix(action, "Asymmetric") {
 		r.known.learn(r.known.ofAnswer(a.text("KeyId"), s), a.text("KeyId"), version, true)
@@ -176,7 +179,7 @@ func (r *router) opened(ctx context.Context, phase kmsmigrate.Phase, action stri
 	if version == "" {
 		return notABlob(), kmsmigrate.SideUnknown
 	}
-	r.resolve(ctx)
+	unsure := r.resolve(ctx)
 	owner := r.known.ofVersion(version)
 	if owner != kmsmigrate.SideUnknown && !phase.Reads(owner) {
 		return r.retired(phase), kmsmigrate.SideUnknown
@@ -186,7 +189,10 @@ func (r *router) opened(ctx context.Context, phase kmsmigrate.Phase, action stri
 		a := r.send(ctx, s, false, action, p)
 		if a.ok() {
 			of := r.known.ofAnswer(a.text("KeyId"), s)
-			r.known.learn(of, a.text("KeyId"), version, false)
+			r.known.learnOpened(of, s, a.text("KeyId"), version)
+			if !phase.Reads(of) && unsure != nil && r.known.uncertain(a.text("KeyId")) {
+				return unsure, kmsmigrate.SideUnknown
+			}
 			if !phase.Reads(of) {
 				return r.retired(phase), kmsmigrate.SideUnknown
 			}
@@ -234,13 +240,22 @@ func neither(first, second *answer) *answer {
 		first.side, first.text("Code"), second.side, second.text("Code")), named.text("RequestId"))
 }
 
-// resolve asks which keys the aliases of new keys name, where both sides open everything and only the key id tells them apart.
-func (r *router) resolve(ctx context.Context) {
+// resolve asks which keys the aliases of new keys name, where both sides open everything and only the key id tells them apart. Who may not
+// describe a key may encrypt one byte with it. The answer is the refusal for an alias that could not be resolved, or nil.
+func (r *router) resolve(ctx context.Context) *answer {
+	var unsure *answer
 	for _, alias := range r.known.unresolved() {
-		if id := describedKey(r.send(ctx, kmsmigrate.SideNew, true, "DescribeKey", params{"KeyId": alias})); id != "" {
-			r.known.resolved(alias, id)
+		id := describedKey(r.send(ctx, kmsmigrate.SideNew, true, "DescribeKey", params{"KeyId": alias}))
+		if id == "" {
+			a := r.send(ctx, kmsmigrate.SideNew, false, "Encrypt", params{"KeyId": alias, "Plaintext": "k"})
+			if id = a.text("KeyId"); !a.ok() || id == "" {
+				unsure = a
+				continue
+			}
 		}
+		r.known.resolved(alias, id)
 	}
+	return unsure
 }
 
 // describedKey returns the key id of an answer of DescribeKey, or "".

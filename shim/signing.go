@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
+	"time"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/verify"
@@ -38,6 +39,22 @@ func (r *router) sign(ctx context.Context, p params) *answer {
 		return failed(http.StatusNotFound, "Forbidden.KeyVersionNotFound", "The specified KeyVersion is not found: the public key of the new key "+clip(id)+" is not in the shim's Published, or does not verify what was signed, so no verifier would accept it. Publish it, or take Signing back to rewrite.")
 	}
 	return r.write(ctx, kmsmigrate.SideOld, action, p)
+}
+
+// storeTime is how long a signature waits for the store of published keys.
+const storeTime = 500 * time.Millisecond
+
+// timely is a store that answers in time, or fails: a signature of the old key is better than none.
+type timely struct{ verify.Store }
+
+func (t timely) Find(ctx context.Context, keyID, versionID string) (verify.Retained, error) {
+	wait := storeTime
+	if deadline, ok := ctx.Deadline(); ok { // and the old key needs time of its own
+		wait = min(wait, time.Until(deadline)/4)
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return t.Store.Find(ctx, keyID, versionID)
 }
 
 // isPublished reports whether every verifier has a public key. A store that fails says no.

@@ -89,7 +89,7 @@ func (a *answer) header(contentType string) http.Header {
 func (t *Transport) Stats() Stats { return t.router.stats.stats() }
 
 // SwitchSecret compares the current value of a secret on both sides and, where data, type and version agree, makes the new side
-// answer for it from now on: see Config.Secrets. The error says what differs, and holds no value.
+// answer for it from now on: see Config.Secrets. It fails with kmsmigrate.ErrPhase in phase OldOnly. The error says what differs, and holds no value.
 func (t *Transport) SwitchSecret(ctx context.Context, name string) error {
 	return t.router.switchSecret(ctx, name)
 }

@@ -159,7 +159,7 @@ func TestAMigrationThatSaysTooLittleIsRefusedByTheConstructor(t *testing.T) {
 		"key map is empty": func(f map[string]any) { delete(f, "keyMap") },
 		"unknown phase":    func(f map[string]any) { f["phase"] = "later" },
 		"unknown field":    func(f map[string]any) { f["fase"] = "new-only" },
-		"NO_SUCH_VARIABLE": func(f map[string]any) { f["new"].(map[string]any)["accessKeyIdFrom"] = "NO_SUCH_VARIABLE" },
+		"accessKeyIdFrom":  func(f map[string]any) { f["new"].(map[string]any)["accessKeyIdFrom"] = "NO_SUCH_VARIABLE" },
 		"CAFile":           func(f map[string]any) { f["new"].(map[string]any)["caFile"] = "no.pem" },
 		"others":           func(f map[string]any) { f["others"] = "both" },
 		"region id":        func(f map[string]any) { f["new"].(map[string]any)["region"] = "Shanghai!" },
@@ -173,7 +173,7 @@ func TestAMigrationThatSaysTooLittleIsRefusedByTheConstructor(t *testing.T) {
 		w.file(t, change)
 		require.ErrorContains(t, construct(), says)
 	}
-	for text, says := range map[string]string{`{"phase": "old-only"} {}`: "more than one", `[]`: "cannot unmarshal", ``: "EOF"} {
+	for text, says := range map[string]string{`{"phase": "old-only"} {}`: "more than one", `{}`: "no phase", `[]`: "cannot unmarshal", ``: "EOF"} {
 		w.text(t, text)
 		require.ErrorContains(t, construct(), says)
 	}

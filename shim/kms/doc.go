@@ -12,9 +12,9 @@
 // shim.Migration, which the environment variable KEYHAUL_MIGRATION names. Where it is not set, constructors fail and say so.
 //
 // It was decided against a package variable, because two clients of one process then share it and tests cannot run side by side; against a
-// default of phase old-only without a file, because a forgotten variable would keep a process on the old key, and nobody would notice before the key
-// is gone; and against reading the phase again while the process runs, because a step from one phase to another waits for the whole fleet: who
-// wants that has NewMigratingClient and a kmsmigrate.PhaseSwitch.
+// default of phase old-only without a file, because a forgotten variable would keep a process on the old key, and nobody would notice
+// before the key is gone (a file must say its phase for the same reason); and against reading the phase again while the process runs, because a
+// step from one phase to another waits for the whole fleet: who wants that has NewMigratingClient and a kmsmigrate.PhaseSwitch.
 //
 // # What differs
 //
