@@ -31,6 +31,9 @@ type Config struct {
 	Dialect rekeysql.Dialect
 	// MaxValue bounds the bytes of a value that are held. Longer values of declared columns are unreadable. Zero means 16 MiB.
 	MaxValue int
+	// NoTrailer says that dumps without the lines that a program writes first and last are expected (mysqldump --compact).
+	// Nothing tells whether such a dump was cut off between two statements, so that without this its censuses are not complete.
+	NoTrailer bool
 	// Taken is when the backup was begun, for Census.Started. Zero: not known, so that it proves nothing of now.
 	Taken time.Time
 }
@@ -62,6 +65,9 @@ type counter struct {
 	rows    int64
 	columns map[place]*counting
 	seen    []bool // which of Tables there are
+	reading string // the file, in a directory
+	notes   []string
+	partial bool // a dump may have been cut off
 }
 
 // place is where a count belongs to.
@@ -153,6 +159,9 @@ func find(n name, fields []field, columns []string, line int64) (at []int, err e
 		if i < 0 {
 			if len(fields) == 0 || fields[0].guessed {
 				return nil, wrong(line, "nothing tells which columns %s has: dump the tables' definitions too, or with column names", n)
+			}
+			if fields[0].cell {
+				return nil, wrong(line, "%s has no column %q in the line that names them; where the file has no such line, give CSV.Header", n, column)
 			}
 			has := make([]string, 0, len(fields))
 			for _, f := range fields {

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/keyhaul/keyhaul/kmsmigrate"
+	"github.com/keyhaul/keyhaul/rekey/rekeysql"
 )
 
 // CSV says how a file of comma-separated values is written: as RFC 4180 says, so that a quote inside quotes is doubled and
@@ -54,6 +55,9 @@ func readCSV(ctx context.Context, r io.Reader, file CSV, count *counter) (int64,
 	if failed := f.failed(); failed != nil {
 		err = failed
 	}
+	if err == nil {
+		count.remark("nothing tells whether a CSV file was cut off between two rows")
+	}
 	return f.bytes(), err
 }
 
@@ -85,7 +89,10 @@ func (f *csvFile) read(file CSV, count *counter) error {
 		}
 		if fields == nil {
 			for i := range f.row {
-				fields = append(fields, field{name: string(f.row[i].raw)})
+				if _, ok := rekeysql.Look(f.row[i].raw); ok {
+					return wrong(line, "the first line holds what looks like ciphertext, and no names of columns: give CSV.Header")
+				}
+				fields = append(fields, field{name: string(f.row[i].raw), cell: true})
 			}
 			if to, err = count.target(table, fields, line); err != nil {
 				return err

@@ -27,6 +27,7 @@ func (d *dump) create() error {
 }
 
 func (d *dump) createTable() error {
+	making := []string{"SELECT", "TABLE", "EXECUTE"} // rows of other tables
 	d.space()
 	if isWord(d.at(0)) && d.peekWord() == "IF" {
 		for range 3 { // IF NOT EXISTS
@@ -50,11 +51,14 @@ func (d *dump) createTable() error {
 			d.parents[table] = parent
 			d.tables[table] = d.tables[parent]
 		}
-		return d.rest()
+		return d.rest(making...)
 	}
 	var fields []field
 	for {
 		d.skip(1) // the parenthesis, or a comma
+		if d.space(); len(fields) == 0 && d.peekWord() == "SELECT" {
+			return d.elsewhere("SELECT")
+		}
 		f, err := d.field()
 		if err != nil {
 			return err
@@ -71,15 +75,18 @@ func (d *dump) createTable() error {
 	if err := d.count.defined(table, fields, d.line); err != nil {
 		return err
 	}
-	return d.rest()
+	return d.rest(making...)
 }
 
 // peekWord returns the next word in capitals, and takes nothing.
-func (d *dump) peekWord() string {
+func (d *dump) peekWord() string { return d.wordAt(0) }
+
+// wordAt is the word n bytes on.
+func (d *dump) wordAt(n int) string {
 	const longest = 32
 	var word []byte
-	for isWord(d.at(len(word))) && len(word) < longest {
-		word = append(word, d.at(len(word)))
+	for isWord(d.at(n+len(word))) && len(word) < longest {
+		word = append(word, d.at(n+len(word)))
 	}
 	return strings.ToUpper(string(word))
 }

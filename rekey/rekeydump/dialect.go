@@ -30,3 +30,13 @@ func dialectOf(head []byte) rekeysql.Dialect {
 	}
 	return rekeysql.Auto
 }
+
+// isDump tells whether a file without the name of one is a dump for sure.
+func isDump(head []byte) bool {
+	for _, sign := range []string{"-- MySQL dump ", "-- MariaDB dump ", "-- PostgreSQL database ", "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;"} {
+		if bytes.Contains(head, []byte(sign)) {
+			return true
+		}
+	}
+	return false
+}

@@ -12,7 +12,10 @@
 // [Read] takes what mysqldump, mariadb-dump, pg_dump in its plain format, pg_dumpall and the sqlite3 shell's .dump write,
 // with INSERT or COPY, also compressed with gzip. [ReadCSV] takes one table as CSV, and [ReadDir] a directory with any of
 // these and with files that are records themselves. A dump that was cut off is an error: it would seem to hold less than
-// it does.
+// it does. So are statements that load rows from other files or make them, and dumps whose rows are in files beside them.
+// A dump without the lines that its program writes first and last (mysqldump --compact) does not tell whether it is whole:
+// its censuses are not complete unless Config.NoTrailer says that such a dump is expected. Nor does a CSV file tell, which
+// counts as complete, with a note.
 //
 // # What it proves
 //

@@ -31,22 +31,51 @@ func newInput(ctx context.Context, r io.Reader) *input {
 // plain undoes gzip, and refuses what is not text.
 func plain(r io.Reader) (io.Reader, error) {
 	b := bufio.NewReaderSize(r, bufferSize)
-	head, _ := b.Peek(16)
-	switch {
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+	head, _ := b.Peek(headSize)
+	if bytes.HasPrefix(head, []byte{0x1f, 0x8b}) {
 		z, err := gzip.NewReader(b)
 		if err != nil {
 			return nil, fmt.Errorf("rekeydump: undoing gzip: %w", err)
 		}
-		return z, nil
-	case bytes.HasPrefix(head, []byte("PGDMP")):
-		return nil, wrong(1, "this is an archive of pg_dump, not its plain format: make SQL of it with pg_restore -f -")
-	case bytes.HasPrefix(head, []byte("SQLite format 3\x00")):
-		return nil, wrong(1, "this is a SQLite database, not a dump of one: open it with rekeysql, or make SQL of it with sqlite3 FILE .dump")
-	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}), bytes.HasPrefix(head, []byte("BZh")), bytes.HasPrefix(head, []byte{0xfd, '7', 'z', 'X', 'Z', 0}):
-		return nil, wrong(1, "this is compressed with zstd, bzip2 or xz: give what that program writes to its output")
+		b = bufio.NewReaderSize(z, bufferSize)
+		head, _ = b.Peek(headSize)
+		if bytes.HasPrefix(head, []byte{0x1f, 0x8b}) {
+			return nil, wrong(1, "this is compressed with gzip twice")
+		}
+	}
+	why := unread(head)
+	if bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff}) {
+		why = "this is UTF-16: make UTF-8 of it"
+	}
+	if why != "" {
+		return nil, wrong(1, "%s", why)
 	}
 	return b, nil
+}
+
+const headSize = 512 // enough for every sign
+
+// unread says why a file that begins so is not read, "" where it is.
+func unread(head []byte) string {
+	for _, sign := range []struct {
+		at   int
+		text string
+		why  string
+	}{
+		{0, "PGDMP", "this is an archive of pg_dump, not its plain format: make SQL of it with pg_restore -f -"},
+		{0, "SQLite format 3\x00", "this is a SQLite database, not a dump of one: open it with rekeysql, or make SQL of it with sqlite3 FILE .dump"},
+		{0, "\x28\xb5\x2f\xfd", "this is compressed with zstd: give what that program writes to its output"},
+		{0, "BZh", "this is compressed with bzip2: give what that program writes to its output"},
+		{0, "\xfd7zXZ\x00", "this is compressed with xz: give what that program writes to its output"},
+		{0, "\x04\x22\x4d\x18", "this is compressed with lz4: give what that program writes to its output"},
+		{0, "PK\x03\x04", "this is a zip archive: unpack it"},
+		{257, "ustar", "this is a tar archive: unpack it"},
+	} {
+		if len(head) >= sign.at && bytes.HasPrefix(head[sign.at:], []byte(sign.text)) {
+			return sign.why
+		}
+	}
+	return ""
 }
 
 // wrong is an error about a line. It never holds anything of the dump but names of tables and columns.
@@ -138,10 +167,12 @@ func index(window []byte, stop string) int {
 	return -1
 }
 
+const lineHead = 256
+
 // restOfLine takes the line, its end included, and returns the first bytes of it.
 func (in *input) restOfLine() string {
 	var v value
-	v.most = 256
+	v.most = lineHead
 	if in.until("\n", &v) {
 		in.next()
 	}

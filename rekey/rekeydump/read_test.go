@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -145,12 +146,12 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 func TestADumpProvesNothingOfNow(t *testing.T) {
 	t.Parallel()
 	const dump = "CREATE TABLE `t` (`k` int, `v` text);\nINSERT INTO `t` VALUES (1,'x');\n"
-	config := rekeydump.Config{Codec: new(seen), Tables: []rekeysql.Table{{Name: "t", Value: "v", Where: "k > 1"}}}
+	config := rekeydump.Config{Codec: new(seen), Tables: []rekeysql.Table{{Name: "t", Value: "v", Where: "k > 1"}}, NoTrailer: true}
 	report, err := rekeydump.Read(t.Context(), strings.NewReader(dump), config)
 	require.NoError(t, err)
 	require.True(t, report.Columns[0].Census.Complete)
 	require.True(t, report.Columns[0].Census.Started.IsZero(), "which PhaseSwitch.SetProven refuses")
-	require.Equal(t, []string{"the condition on t is not applied: all of its rows are counted"}, report.Notes)
+	require.Contains(t, report.Notes, "the condition on t is not applied: all of its rows are counted")
 	config.Taken = time.Now()
 	report, err = rekeydump.Read(t.Context(), strings.NewReader(dump), config)
 	require.NoError(t, err)
@@ -215,7 +216,7 @@ func TestCSV(t *testing.T) {
 		err  string
 	}{
 		{rekeydump.CSV{}, "k,v\n1,plain\n2,\"quo\"\"ted\nline, \"\n3,\n4,\\N\n5,\\x4b45\r\n6,0x4B\n7,\"\"", []string{"plain", "quo\"ted\nline, ", "KE", "K"}, ""},
-		{rekeydump.CSV{}, "\xef\xbb\xbfv;x,k\r\n", nil, `t has no column "v" here; it has v;x, k`},
+		{rekeydump.CSV{}, "\xef\xbb\xbfv;x,k\r\n", nil, `t has no column "v" in the line that names them`},
 		{rekeydump.CSV{Comma: ';'}, "\xef\xbb\xbfv;k\r\na,b;1\r\n", []string{"a,b"}, ""},
 		{rekeydump.CSV{Header: []string{"v"}}, "one\ntwo\n", []string{"one", "two"}, ""},
 		{rekeydump.CSV{Header: []string{"v"}}, "", nil, ""},
@@ -299,6 +300,7 @@ func FuzzRead(f *testing.F) {
 		"COPY public.t (k, v) FROM stdin;\n1\t" + text + "\n2\t\\\\x4142\n\\.\n",
 		"CREATE FUNCTION f() AS $a$ ; $a$; ALTER TABLE ONLY a ATTACH PARTITION b; INSERT INTO t (k, v) VALUES (1, E'\\x41');",
 		"CREATE TABLE t(k,v);INSERT INTO t VALUES(1,replace(unistr('\\u000a'),'a',char(10)));CREATE TRIGGER a BEGIN x; END;",
+		"/*!40111 SET @OLD_SQL_NOTES=@@SQL_NOTES */;/*!50000 INSERT INTO t (k) VALUES (1) */;DELIMITER ;;\nSELECT 1;;\nDELIMITER ;\n/*!40111 SET SQL_NOTES=@OLD_SQL_NOTES */;",
 	} {
 		for dialect := range uint8(4) {
 			f.Add(dialect, []byte(seed))
@@ -322,8 +324,9 @@ func FuzzReadCSV(f *testing.F) {
 
 func check(t *testing.T, report rekeydump.Report, err error) {
 	t.Helper()
+	whole := !slices.ContainsFunc(report.Notes, func(note string) bool { return strings.Contains(note, "not complete") })
 	for _, c := range report.Columns {
-		require.Equal(t, err == nil, c.Census.Complete)
+		require.Equal(t, err == nil && whole, c.Census.Complete)
 		var sum int64
 		for _, n := range c.Census.Counts {
 			sum += n.Records

@@ -37,7 +37,8 @@ type Column struct {
 
 // Read counts what a SQL dump holds. It fails with [kmsmigrate.ErrInvalid] and the line where the dump is none, was cut
 // off or has what cannot be counted, and where a declared table or column is missing. The report is what was counted until
-// then, and its censuses are complete only with a nil error.
+// then, and its censuses are complete only with a nil error, and where the dump's own lines or Config.NoTrailer say that
+// it is whole.
 func Read(ctx context.Context, r io.Reader, c Config) (Report, error) {
 	count, err := newCounter(c)
 	if err != nil {
@@ -69,13 +70,16 @@ func readSQL(ctx context.Context, r io.Reader, count *counter) (int64, error) {
 		}
 	}
 	d.escapes = d.dialect == rekeysql.MySQL
-	err = d.read()
+	if err = d.read(); err == nil {
+		d.note(count)
+	}
 	return d.bytes(), err
 }
 
 // report returns the numbers.
 func (c *counter) report(bytes int64, complete bool) Report {
-	r := Report{Columns: []Column{}, Rows: c.rows, Bytes: bytes}
+	r := Report{Columns: []Column{}, Rows: c.rows, Bytes: bytes, Notes: c.notes}
+	complete = complete && !c.partial
 	for at, n := range c.columns {
 		if n.table == nil && n.sightings == 0 {
 			continue

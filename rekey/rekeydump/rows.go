@@ -2,6 +2,7 @@ package rekeydump
 
 // insert reads INSERT INTO … VALUES.
 func (d *dump) insert() error {
+	d.rows = true
 	for {
 		d.space()
 		word := d.word()
@@ -137,7 +138,10 @@ func (d *dump) copyFrom() error {
 	}
 	d.space()
 	if d.word() != "STDIN" {
-		return d.rest()
+		return d.elsewhere("COPY")
+	}
+	if d.space(); d.has(1) && d.at(0) != ';' {
+		return d.wrong("COPY in another format than the text format without options cannot be read here")
 	}
 	if err := d.rest(); err != nil {
 		return err

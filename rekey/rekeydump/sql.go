@@ -1,7 +1,7 @@
 package rekeydump
 
 import (
-	"strings"
+	"slices"
 
 	"github.com/keyhaul/keyhaul/rekey/rekeysql"
 )
@@ -19,6 +19,11 @@ type dump struct {
 	finished map[string]int
 	row      []value
 	skipped  value // what is read over
+	top      bool  // a statement may begin here
+	rows     bool  // conditional comments are read as what they hold
+	opened   int   // conditional comments that are read
+	torn     bool  // a comment has no end
+	unmarked bool  // a table or rows stood outside of the lines that a program writes first and last
 }
 
 // name is a table's.
@@ -38,15 +43,20 @@ type field struct {
 	bytea    bool
 	computed bool
 	guessed  bool // nothing names it
+	cell     bool // the name is what the first line of a file has, which may be a row
 }
 
 func (d *dump) read() error {
 	for {
+		d.top = true
 		d.space()
+		d.top = false
 		if !d.has(1) {
 			break
 		}
-		if err := d.statement(); err != nil {
+		err := d.statement()
+		d.rows = d.opened > 0
+		if err != nil {
 			if failed := d.failed(); failed != nil {
 				return failed
 			}
@@ -55,6 +65,9 @@ func (d *dump) read() error {
 	}
 	if err := d.failed(); err != nil {
 		return err
+	}
+	if d.torn || d.opened > 0 {
+		return d.cutOff()
 	}
 	for what, n := range d.begun {
 		if d.finished[what] < n {
@@ -65,16 +78,22 @@ func (d *dump) read() error {
 }
 
 func (d *dump) statement() error {
-	if d.at(0) == '\\' && d.dialect == rekeysql.PostgreSQL { // \connect, \restrict: for psql
-		if fields := strings.Fields(d.restOfLine()); len(fields) > 1 && fields[0] == `\connect` {
-			clear(d.tables)
-			clear(d.parents)
-		}
-		return nil
+	switch c := d.at(0); {
+	case c == '\\' && d.dialect == rekeysql.PostgreSQL:
+		return d.meta()
+	case c == '.' && d.dialect == rekeysql.SQLite:
+		return d.elsewhere("a command of the shell")
 	}
 	word := d.word()
+	if word == "CREATE" || word == "INSERT" || word == "REPLACE" || word == "COPY" {
+		d.mark()
+	}
 	var err error
 	switch {
+	case d.loads(word):
+		return d.elsewhere(word)
+	case word == "UPDATE":
+		err = d.update()
 	case word == "CREATE":
 		err = d.create()
 	case word == "INSERT", word == "REPLACE":
@@ -108,16 +127,28 @@ func (d *dump) statement() error {
 			d.finished["COMMIT"]++
 		}
 		err = d.rest()
+	case word == "ALTER" && d.dialect == rekeysql.MySQL:
+		err = d.rest("IMPORT", "EXCHANGE") // of tablespaces and partitions
 	default:
 		err = d.rest()
 	}
 	return err
 }
 
+// mark notes whether a table or rows stand between the lines that a program writes first and last.
+func (d *dump) mark() {
+	for what, n := range d.begun {
+		if d.finished[what] < n {
+			return
+		}
+	}
+	d.unmarked = true
+}
+
 func (d *dump) cutOff() error { return d.wrong("the dump ends inside a statement: it was cut off") }
 
-// rest reads over what is left of a statement.
-func (d *dump) rest() error {
+// rest reads over what is left of a statement, in which refused words make rows.
+func (d *dump) rest(refused ...string) error {
 	atomic := "" // the words of a body that has semicolons of its own
 	for {
 		d.space()
@@ -133,7 +164,11 @@ func (d *dump) rest() error {
 				}
 			}
 		case isWord(c):
-			if word := d.word(); word == "ATOMIC" { // CREATE FUNCTION … BEGIN ATOMIC … END
+			word := d.word()
+			if slices.Contains(refused, word) {
+				return d.elsewhere(word)
+			}
+			if word == "ATOMIC" { // CREATE FUNCTION … BEGIN ATOMIC … END
 				atomic = word
 			}
 		default:
@@ -165,17 +200,4 @@ func (d *dump) body() error {
 			}
 		}
 	}
-}
-
-// delimited reads over what mysqldump puts between DELIMITER ;; and DELIMITER ; which are triggers and routines.
-func (d *dump) delimited() error {
-	if strings.TrimSpace(d.restOfLine()) == ";" {
-		return nil
-	}
-	for d.has(1) {
-		if fields := strings.Fields(d.restOfLine()); len(fields) == 2 && fields[0] == "DELIMITER" && fields[1] == ";" {
-			return nil
-		}
-	}
-	return d.cutOff()
 }

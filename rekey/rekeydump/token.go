@@ -20,7 +20,12 @@ func (d *dump) space() {
 		case c == '-' && d.at(1) == '-', c == '#' && d.dialect == rekeysql.MySQL:
 			d.remark(d.restOfLine())
 		case c == '/' && d.at(1) == '*':
-			d.comment()
+			if !d.conditional() {
+				d.comment()
+			}
+		case c == '*' && d.at(1) == '/' && d.opened > 0:
+			d.skip(2)
+			d.opened--
 		default:
 			return
 		}
@@ -46,14 +51,57 @@ func (d *dump) remark(line string) {
 	}
 }
 
-// comment takes /* … */, also the conditional ones of MySQL, which hold settings and definitions and no rows. They nest in
-// PostgreSQL.
+// conditional opens a comment of which MySQL runs what it holds, where that has rows. The others hold settings and
+// definitions, and are taken as comments; two of the settings frame what mysqldump writes without --compact.
+func (d *dump) conditional() bool {
+	n := 3
+	if d.at(2) == 'M' { // MariaDB's own
+		n++
+	}
+	if d.dialect != rekeysql.MySQL || d.at(n-1) != '!' {
+		return false
+	}
+	const longest = 32
+	for c := d.at(n); n < longest && (c >= '0' && c <= '9' || c == ' ' || c == '\t' || c == '\n' || c == '\r'); c = d.at(n) {
+		n++
+	}
+	if d.rows || d.top && d.brings(d.wordAt(n)) {
+		d.skip(n)
+		d.opened++
+		d.rows = true
+		return true
+	}
+	if d.top {
+		for _, variable := range []string{"SQL_NOTES", "NOTE_VERBOSITY"} {
+			switch what := "SET " + variable; {
+			case d.follows(n, "SET @OLD_"+variable+"="):
+				d.begun[what]++
+			case d.follows(n, what+"=@OLD_"+variable):
+				d.finished[what]++
+			}
+		}
+	}
+	return false
+}
+
+// follows tells whether text stands n bytes on.
+func (d *dump) follows(n int, text string) bool {
+	for i := range len(text) {
+		if d.at(n+i) != text[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// comment takes /* … */. They nest in PostgreSQL.
 func (d *dump) comment() {
 	d.skip(2)
 	for depth := 1; depth > 0; {
 		c, ok := d.next()
 		switch {
 		case !ok:
+			d.torn = true
 			return
 		case c == '*' && d.at(0) == '/':
 			d.skip(1)
@@ -181,6 +229,8 @@ func (d *dump) any() error {
 		d.identifier()
 	case c == '$' && d.dialect == rekeysql.PostgreSQL:
 		return d.dollars()
+	case c == '\\' && d.dialect != rekeysql.SQLite: // for mysql or psql, and not for the database
+		return d.elsewhere("a command of the client")
 	default:
 		d.next()
 	}
