@@ -35,7 +35,7 @@ func (h *Handler) authenticate(r *http.Request, q asked, body []byte) (*caller, 
 	if who == nil {
 		return nil, failed(http.StatusNotFound, "InvalidAccessKeyId.NotFound", "The Access Key ID provided does not exist in our records: the shim's Callers list it not.")
 	}
-	signed, ok := signature(r, q, body, given, who.AccessKeySecret)
+	signed, ok := signature(r, q, body, given, who.secret())
 	if !ok {
 		return nil, failed(http.StatusBadRequest, "IncompleteSignature", "The request signature does not conform to Aliyun standards.")
 	}

@@ -6,23 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 )
-
-// Caller is an application that may use a Handler. It signs with an access key that exists nowhere else: make one up for each application.
-type Caller struct {
-	// AccessKeyID and AccessKeySecret are what the application's SDK is configured with. The id has 1 to 128 letters, digits, dots, dashes
-	// and underscores; the secret has 16 characters or more.
-	AccessKeyID, AccessKeySecret string
-	// Actions are the operations that it may ask for: "Encrypt". "*" is all of them.
-	Actions []string
-	// Keys are the old keys that it may name, by id, alias or ARN, each as the application writes it; the new key that takes its place goes
-	// with it. Ciphertext does not name its key, so a caller may decrypt what keys wrote that stand here by id. "*" is all keys.
-	Keys []string
-	// Secrets are the names of the secrets that it may ask for. "*" is all of them.
-	Secrets []string
-}
 
 // Handler is the shim as an http.Handler, for applications in other languages: they point their SDK's endpoint at it. It checks the
 // signature of every request, takes no request twice, and routes as a [Transport] does.
@@ -36,49 +21,34 @@ type Caller struct {
 type Handler struct {
 	router  *router
 	callers map[string]*caller
-}
-
-// caller is a Caller, ready to be looked at.
-type caller struct {
-	Caller
-	names map[string]bool // of keys, old and new, without what an ARN puts in front
-	seen  *seen
+	aliases *aliases
 }
 
 // NewHandler checks cfg and callers and makes a Handler of them, without a call. It fails with kmsmigrate.ErrInvalid as NewTransport does,
-// and for a caller without a usable access key, with one that another has, or with no Actions.
+// for a caller without a usable access key, with one that another has, or with no Actions, and for callers that would read each other's
+// ciphertext because their different old keys get one new key, unless they are said to: Caller.SharesNewKeys.
 func NewHandler(cfg Config, callers ...Caller) (*Handler, error) {
 	known := map[string]*caller{}
 	for i, c := range callers {
-		switch {
-		case !plain(c.AccessKeyID):
-			return nil, invalid("caller %d: the AccessKeyID must be letters, digits, dots, dashes and underscores", i+1)
-		case known[c.AccessKeyID] != nil:
+		if err := c.check(i, cfg); err != nil {
+			return nil, err
+		}
+		if known[c.AccessKeyID] != nil {
 			return nil, invalid("caller %d has the AccessKeyID of another", i+1)
-		case len(c.AccessKeySecret) < 16:
-			return nil, invalid("caller %d: the AccessKeySecret has fewer than 16 characters", i+1)
-		case c.AccessKeySecret == cfg.Old.AccessKeySecret || c.AccessKeySecret == cfg.New.AccessKeySecret:
-			return nil, invalid("caller %d has the access key of a side: make one up that is good for nothing else", i+1)
-		case len(c.Actions) == 0:
-			return nil, invalid("caller %d has no Actions", i+1)
 		}
-		names := map[string]bool{}
-		for _, key := range c.Keys {
-			names[bareName(key)] = true
-			if to, err := cfg.Keys.New(key); err == nil && key != "*" {
-				names[bareName(to)] = true
-			}
-		}
-		known[c.AccessKeyID] = &caller{Caller: c, names: names, seen: newSeen()}
+		known[c.AccessKeyID] = newCaller(c, cfg)
 	}
 	if len(known) == 0 {
 		return nil, invalid("there are no callers")
+	}
+	if err := checkShared(callers, cfg); err != nil {
+		return nil, err
 	}
 	r, err := newRouter(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &Handler{router: r, callers: known}, nil
+	return &Handler{router: r, callers: known, aliases: newAliases(r)}, nil
 }
 
 // ServeHTTP answers one request of the KMS OpenAPI, in JSON or XML as it asks, signed in either of the two ways.
@@ -118,41 +88,21 @@ func (h *Handler) answer(r *http.Request, q asked, body []byte, unreadable error
 	if refused != nil {
 		return refused
 	}
-	if !who.mayAsk(q.action, q.params) {
-		return forbidden()
+	if refused := h.mayAsk(r.Context(), who, q.action, q.params); refused != nil {
+		return refused
 	}
-	a := h.router.do(r.Context(), q.action, q.params)
-	if a.ok() && needsAnswer[q.action] && !who.mayUse(a.text("KeyId")) {
-		return forbidden()
+	ctx := context.WithValue(r.Context(), openerKey{}, opener(func(ctx context.Context, key string) *answer { return h.mayUse(ctx, who, key) }))
+	a := h.router.do(ctx, q.action, q.params)
+	if a.ok() && q.action == "ReEncrypt" { // its answer names the key that decrypted, and carries nothing but new ciphertext
+		if refused := h.mayUse(r.Context(), who, a.text("KeyId")); refused != nil {
+			return refused
+		}
 	}
 	return a
 }
 
 func forbidden() *answer {
 	return failed(http.StatusForbidden, "Forbidden.NoPermission", "This operation is forbidden by permission system: the shim's Caller lists the actions, keys and secrets that are allowed.")
-}
-
-// needsAnswer are the operations whose key is known only once they are done.
-var needsAnswer = map[string]bool{"Decrypt": true, "ExportDataKey": true, "AdvanceDecrypt": true, "ReEncrypt": true}
-
-// mayAsk reports whether the caller may ask for an action with everything that the request names.
-func (c *caller) mayAsk(action string, p params) bool {
-	if !slices.Contains(c.Actions, "*") && !slices.Contains(c.Actions, action) {
-		return false
-	}
-	for name, value := range p {
-		switch {
-		case name == "SecretName" && !slices.Contains(c.Secrets, "*") && !slices.Contains(c.Secrets, value):
-			return false
-		case (strings.HasSuffix(name, "KeyId") || name == "AliasName" || name == "ProtectedResourceArn" || strings.HasPrefix(name, "ResourceId")) && !c.mayUse(value):
-			return false
-		}
-	}
-	return true
-}
-
-func (c *caller) mayUse(key string) bool {
-	return slices.Contains(c.Keys, "*") || c.names[bareName(key)]
 }
 
 // trusted reports whether a request came a way on which nobody listens.

@@ -2,7 +2,7 @@ package shim_test
 
 import (
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // signature version 1.0 is HMAC-SHA1
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"

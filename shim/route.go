@@ -158,6 +158,9 @@ func (r *router) open(ctx context.Context, phase kmsmigrate.Phase, action string
 	if !a.ok() {
 		return a
 	}
+	if refused := mayOpen(ctx, a.text("KeyId")); refused != nil {
+		return refused
+	}
 	if action == "Decrypt" && s == kmsmigrate.SideOld && phase.Rewrites() {
 		a.stale = true
 		r.stats.stale.Add(1)

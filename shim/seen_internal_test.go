@@ -9,7 +9,7 @@ import (
 )
 
 func signatureOf(n int) []byte {
-	return binary.BigEndian.AppendUint64(make([]byte, 0, 20), uint64(n)) //nolint:gosec // not negative
+	return binary.BigEndian.AppendUint64(make([]byte, 0, 20), uint64(n))
 }
 
 // TestRequestsAreRememberedForAsLongAsTheirStampIsGood plays an hour of ten requests a second with a table for 15 minutes and some.
@@ -32,7 +32,7 @@ func TestRequestsAreRememberedForAsLongAsTheirStampIsGood(t *testing.T) {
 	}
 	require.LessOrEqual(t, s.held, s.most)
 	late := start.Add(3 * time.Hour)
-	fresh, _ := s.first(signatureOf(1 << 40), late, late)
+	fresh, _ := s.first(signatureOf(1<<40), late, late)
 	require.True(t, fresh)
 	require.Equal(t, 1, s.held, "all else is forgotten")
 }
