@@ -16,7 +16,8 @@ import (
 // CensusOptions tune [TakeCensusWith]. The zero value counts everything, once.
 type CensusOptions struct {
 	// Notebook keeps a census that breaks off, under Name, every SaveEvery (zero: 5 seconds); the next of that name goes on
-	// where it was, and keeps its Started. Nil: it starts again.
+	// where it was, and keeps its Started; one that was of another store is refused, where the store is an [Identifier].
+	// Nil: it starts again.
 	Notebook  Notebook
 	Name      string
 	SaveEvery time.Duration
@@ -49,6 +50,7 @@ type Sample struct {
 
 // savedCensus is the note of a census that is under way.
 type savedCensus struct {
+	Store   string                       `json:"store,omitempty"`
 	After   string                       `json:"after"`
 	Census  kmsmigrate.Census            `json:"census"`
 	Classes map[string]kmsmigrate.Census `json:"classes,omitempty"`
@@ -184,6 +186,11 @@ func (c *counting) report(complete bool) CensusReport {
 	return r
 }
 
+func (c *counting) identity() string {
+	identity, _ := identify(c.store)
+	return identity
+}
+
 func (c *counting) note() string { return "census/" + c.Name }
 
 func (c *counting) resume(ctx context.Context) error {
@@ -204,6 +211,9 @@ func (c *counting) resume(ctx context.Context) error {
 	if was.Done {
 		return nil
 	}
+	if err := sameStore(c.note(), was.Store, c.identity()); err != nil {
+		return err
+	}
 	c.after, c.all = was.After, resumed(was.Census)
 	for name, census := range was.Classes {
 		c.classes[name] = resumed(census)
@@ -216,7 +226,7 @@ func (c *counting) save(ctx context.Context, done bool) error {
 		return nil
 	}
 	now := c.report(done)
-	text, err := json.Marshal(savedCensus{After: c.after, Census: now.Census, Classes: now.Classes, Done: done})
+	text, err := json.Marshal(savedCensus{Store: c.identity(), After: c.after, Census: now.Census, Classes: now.Classes, Done: done})
 	if err == nil {
 		err = overwrite(ctx, c.Notebook, c.note(), text)
 	}

@@ -161,37 +161,6 @@ func (r *Rekeyer) Open(ctx context.Context, rec Record) ([]byte, error) {
 	return opened.Plaintext, nil
 }
 
-// OpenSync decrypts a record and, where it is stale, renews it at once and swaps it with s, on the caller's goroutine and
-// context: for a caller inside a transaction, which s must be part of, so that the rewrite is committed or rolled back with
-// it.
-//
-// A renewal that fails and a conflict are counted, and the plaintext is returned. When the swap fails in another way, the
-// plaintext is returned together with the error, because the transaction may be lost.
-func (r *Rekeyer) OpenSync(ctx context.Context, s Swapper, rec Record) ([]byte, error) {
-	codec, err := choose(r.cfg.Codec, r.cfg.CodecFor, rec)
-	if err != nil {
-		return nil, err
-	}
-	opened, err := codec.Open(ctx, rec.Value, rec.Context)
-	if err != nil {
-		return nil, err
-	}
-	if !opened.Stale || rec.ID == "" || s == nil {
-		return opened.Plaintext, nil
-	}
-	if r.cfg.Contended.has(rec.ID) {
-		r.count(func(s *Stats) { s.Stale++; s.Repeated++ })
-		return opened.Plaintext, nil
-	}
-	r.count(func(s *Stats) { s.Stale++ })
-	done := r.rewrite(ctx, s, rec)
-	r.finish(done)
-	if done.swapErr != nil && !errors.Is(done.swapErr, ErrConflict) {
-		return opened.Plaintext, done.swapErr
-	}
-	return opened.Plaintext, nil
-}
-
 // choose returns the codec of a record.
 func choose(all Codec, of func(Record) (Codec, error), rec Record) (Codec, error) {
 	if of == nil {
@@ -302,7 +271,7 @@ func (r *Rekeyer) do(next job) {
 		r.mu.Unlock()
 		r.finish(done)
 	}()
-	done = r.rewrite(ctx, r.cfg.Store, next.rec)
+	done = r.rewrite(ctx, 0, r.cfg.Store, next.rec)
 }
 
 // rewritten is a Rewrite and, where the swap failed, its error.
@@ -311,8 +280,8 @@ type rewritten struct {
 	swapErr error
 }
 
-// rewrite renews a record and swaps it.
-func (r *Rekeyer) rewrite(ctx context.Context, s Swapper, rec Record) (done rewritten) {
+// rewrite renews a record and swaps it. Where patience is not 0 it is for the renewal.
+func (r *Rekeyer) rewrite(ctx context.Context, patience time.Duration, s Swapper, rec Record) (done rewritten) {
 	began := time.Now()
 	done.ID, done.Outcome = rec.ID, Failed
 	done.Err = contained(func() error {
@@ -320,9 +289,10 @@ func (r *Rekeyer) rewrite(ctx context.Context, s Swapper, rec Record) (done rewr
 		if err != nil {
 			return err
 		}
-		renewed, err := codec.Renew(ctx, rec.Value, rec.Context)
+		renewed, err := renew(ctx, patience, codec, rec)
 		if err != nil {
-			if renewKind(err) == kindOutage && r.base.Err() == nil {
+			impatient := patience > 0 && errors.Is(err, context.DeadlineExceeded) // which says nothing of the service
+			if renewKind(err) == kindOutage && r.base.Err() == nil && !impatient {
 				_ = r.gate.fail(began, err, forever)
 			}
 			return err

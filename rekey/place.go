@@ -17,6 +17,10 @@ import (
 // fleet, so that [Places] tells of a table that applications read and nobody has swept.
 //
 // Name, Store and Codec are required. What is chosen here goes before what the options of a call say.
+//
+// A Name is of one store: where the Store is an [Identifier], as those of rekeysql and rekeyfile are, another that is declared
+// under it is refused with [kmsmigrate.ErrInvalid]. Of stores that are none nobody can tell, and a name that was copied from one to
+// another would prove for both what was done about one.
 type Place struct {
 	Name     string // "customers.secret": what sweeps, checkpoints, censuses and notes call it
 	Store    Store
@@ -24,12 +28,21 @@ type Place struct {
 	CodecFor func(Record) (Codec, error) // the codecs of tenants, as in Options and Config; may be nil
 	By       func(Record) string         // the tenants' names, as in Options; may be nil
 	Notebook Notebook
+	// Partial says that what the Store's condition leaves out (rekeysql.Table.Where, rekeyfile.Config.Match) holds nothing of
+	// the key, or is a place of its own. Without it a place that has a condition proves nothing.
+	Partial bool
 }
 
 // PlaceNote is what the fleet knows of a place.
 type PlaceNote struct {
-	Name     string    `json:"name"`
-	Declared time.Time `json:"declared"` // when a process first declared it
+	Name string `json:"name"`
+	// Store is the Identity of its store, and Condition what that leaves out; empty where the store does not tell. Partial is
+	// what Place.Partial said.
+	Store     string `json:"store,omitempty"`
+	Condition string `json:"condition,omitempty"`
+	Partial   bool   `json:"partial,omitempty"`
+	// Declared is when a process first declared it.
+	Declared time.Time `json:"declared"`
 	// Swept is when the last sweep began that came to the end of the whole place, and Quarantined how many records it left; zero
 	// before the first.
 	Swept       time.Time `json:"swept,omitzero"`
@@ -39,11 +52,13 @@ type PlaceNote struct {
 }
 
 // Missing says what was not done about a place since a moment, the one at which the last process stopped writing to the side
-// that is to be left; nil where it was swept and counted.
+// that is to be left; nil where it was swept and counted, and nothing of it was left out.
 func (n PlaceNote) Missing(since time.Time) error {
 	declared := n.Declared.UTC().Format(time.RFC3339)
 	var what string
 	switch {
+	case n.Condition != "" && !n.Partial:
+		what = "its store sees a part of it only (" + n.Condition + "): declare what that leaves out as a place of its own and set Place.Partial, or leave nothing out"
 	case n.Swept.IsZero():
 		what = "it was declared " + declared + " and never swept to its end"
 	case !n.Swept.After(since):
@@ -66,7 +81,7 @@ func (p Place) check() error {
 	return nil
 }
 
-// Declare notes that the place is there. Rekeyer, Sweep and Census do it too.
+// Declare notes that the place is there, and refuses a Name that is another store's. Rekeyer, Sweep and Census do it too.
 func (p Place) Declare(ctx context.Context) error {
 	if err := p.check(); err != nil || p.Notebook == nil {
 		return err
@@ -83,7 +98,17 @@ func (p Place) Declare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.note(ctx, func(*PlaceNote) bool { return false })
+	var other error
+	err = p.note(ctx, func(n *PlaceNote) bool {
+		was := *n
+		identity, condition := identify(p.Store)
+		if other = sameStore("place/"+p.Name, n.Store, identity); other != nil {
+			return false
+		}
+		n.Store, n.Condition, n.Partial = identity, condition, n.Partial || p.Partial
+		return n.Store != was.Store || n.Condition != was.Condition || n.Partial != was.Partial
+	})
+	return errors.Join(err, other)
 }
 
 // Rekeyer declares the place and returns a Rekeyer for it. It sets cfg's Codec, CodecFor and Store.

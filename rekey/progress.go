@@ -37,6 +37,10 @@ type Mark struct {
 	After string    `json:"after"`          // every record up to this id is finished; empty: start from the beginning
 	Done  bool      `json:"done,omitempty"` // the sweep came to its end; the next one starts from the beginning
 	At    time.Time `json:"at"`
+	// Store is the Identity of the store, empty where it has none. Started is when the sweep began, which one that goes on
+	// from the mark keeps as its Report's: where a mark has none, At is taken.
+	Store   string    `json:"store,omitempty"`
+	Started time.Time `json:"started,omitzero"`
 }
 
 // resume reads the checkpoint.
@@ -54,8 +58,16 @@ func (s *sweep) resume() error {
 	if m.Sweep != s.o.Name {
 		return fmt.Errorf("rekey: the checkpoint is of the sweep %q, and this one is %q: give it a checkpoint of its own, or delete that one: %w", m.Sweep, s.o.Name, kmsmigrate.ErrInvalid)
 	}
+	identity, _ := identify(s.store)
+	if err := sameStore("checkpoint of "+m.Sweep, m.Store, identity); err != nil {
+		return err
+	}
 	if !m.Done && m.After != "" {
 		s.mark.after = m.After
+		if m.Started.IsZero() {
+			m.Started = m.At
+		}
+		s.report.since(m.Started)
 	}
 	return nil
 }
@@ -68,7 +80,8 @@ func (s *sweep) save(last bool) {
 	if s.o.Checkpoint == nil {
 		return
 	}
-	m := Mark{Sweep: s.o.Name, After: s.after(), At: time.Now()}
+	m := Mark{Sweep: s.o.Name, After: s.after(), At: time.Now(), Started: s.report.started}
+	m.Store, _ = identify(s.store)
 	if last {
 		m.Done = s.report.counts("").Complete
 	}
@@ -125,7 +138,7 @@ func (s *sweep) progress() {
 	}
 	p := Progress{Report: s.report.counts(s.after()), Total: s.total, Width: s.pace.width.now()}
 	done := p.Scanned + p.Empty - p.Unfinished
-	if lasted := time.Since(p.Started).Seconds(); lasted > 0 {
+	if lasted := time.Since(s.report.began).Seconds(); lasted > 0 {
 		p.Rate = float64(done) / lasted
 	}
 	if p.Total > 0 && !p.Complete {

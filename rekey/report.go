@@ -10,7 +10,7 @@ import (
 
 // Report is what a sweep did.
 type Report struct {
-	Started  time.Time `json:"started"`
+	Started  time.Time `json:"started"`  // of the whole sweep, where this run went on from a checkpoint
 	Ended    time.Time `json:"ended"`    // zero while it runs
 	Complete bool      `json:"complete"` // it came to the end of its range
 
@@ -75,7 +75,8 @@ type Quarantined struct {
 
 // report is a Report that many goroutines write.
 type report struct {
-	started    time.Time
+	began      time.Time // this run
+	started    time.Time // the sweep, which this run may only go on with
 	nScanned   atomic.Int64
 	nUnneeded  atomic.Int64
 	nSwapped   atomic.Int64 // whatever was read back then
@@ -104,7 +105,15 @@ type report struct {
 }
 
 func (r *report) begin(limit int) {
-	r.started, r.limit, r.reasons = time.Now(), limit, map[string]int64{}
+	r.began, r.limit, r.reasons = time.Now(), limit, map[string]int64{}
+	r.started = r.began
+}
+
+// since makes the sweep as old as the run whose checkpoint it goes on from.
+func (r *report) since(started time.Time) {
+	if !started.IsZero() && started.Before(r.started) {
+		r.started = started
+	}
 }
 
 func (r *report) scanned()  { r.nScanned.Add(1) }

@@ -81,7 +81,7 @@ type runner struct {
 	store Store
 	o     Options
 	me    string
-	parts []Range
+	cut   sharedPlan
 
 	mu   sync.Mutex
 	seen map[int]sighting // of parts that others hold
@@ -104,32 +104,6 @@ type leaseNote struct {
 
 func (r *runner) planName() string      { return "sweep/" + r.o.Name + "/plan" }
 func (r *runner) partName(i int) string { return fmt.Sprintf("sweep/%s/part-%05d", r.o.Name, i) }
-
-// plan reads how the store is cut, or cuts it.
-func (r *runner) plan(ctx context.Context) error {
-	for {
-		text, revision, err := r.Notebook.Read(ctx, r.planName())
-		if err != nil {
-			return fmt.Errorf("rekey: reading the plan of a shared sweep: %w", err)
-		}
-		if revision > 0 {
-			if err := json.Unmarshal(text, &r.parts); err != nil || len(r.parts) == 0 {
-				return fmt.Errorf("rekey: the note %q is no plan of a sweep: %w", r.planName(), kmsmigrate.ErrInvalid)
-			}
-			return nil
-		}
-		parts, err := split(ctx, r.store, r.Parts)
-		if err != nil {
-			return err
-		}
-		if text, err = json.Marshal(parts); err != nil {
-			return err
-		}
-		if err := r.Notebook.Write(ctx, r.planName(), text, 0); err != nil && !errors.Is(err, ErrConflict) {
-			return fmt.Errorf("rekey: writing the plan of a shared sweep: %w", err)
-		}
-	}
-}
 
 // claimEvery is how often a lane that has nothing to do looks again, unless a tenth of the lease is less.
 const claimEvery = 500 * time.Millisecond
@@ -166,7 +140,7 @@ func (r *runner) lane(ctx context.Context) error {
 // claim takes a part that nobody holds, or whose holder has not renewed its lease. part is -1 when there is none now.
 func (r *runner) claim(ctx context.Context) (part int, lease leaseNote, revision int64, done bool, err error) {
 	done = true
-	for i := range r.parts {
+	for i := range r.cut.Parts {
 		if r.finished(i, false) {
 			continue
 		}
@@ -273,7 +247,7 @@ func (r *runner) work(ctx context.Context, part int, lease leaseNote, revision i
 			}
 		}
 	})
-	report, err := Run(working, r.codec, r.store, r.parts[part], lease.After, func(cursor string) {
+	report, err := Run(working, r.codec, r.store, r.cut.Parts[part], lease.After, func(cursor string) {
 		if err := renew(working, func(l *leaseNote) { l.After = cursor }); errors.Is(err, ErrConflict) {
 			leave(errLeaseLost)
 		}
@@ -309,7 +283,7 @@ func (r *runner) options() Options {
 	if tell := o.Progress; tell != nil {
 		o.Progress = func(p Progress) {
 			r.mu.Lock()
-			p.Parts, p.PartsDone = len(r.parts), 0
+			p.Parts, p.PartsDone = len(r.cut.Parts), 0
 			for _, done := range r.done {
 				if done {
 					p.PartsDone++
@@ -326,8 +300,8 @@ func (r *runner) options() Options {
 func (r *runner) sum(ctx context.Context) (total Report, err error) {
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
-	total.Complete = true
-	for i := range r.parts {
+	total.Started, total.Complete = r.cut.Started, true // a part's own is gone where its first process died
+	for i := range r.cut.Parts {
 		lease, _, err := r.read(ctx, i)
 		if err != nil {
 			return total, err

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -26,10 +27,11 @@ type Config struct {
 	Context func(path string) kmsmigrate.EncryptionContext
 }
 
-// Store is a directory tree as package rekey wants it: a Scanner, Swapper, Counter, Getter and Splitter. A record's id is the file's
+// Store is a directory tree as package rekey wants it: a Scanner, Swapper, Counter, Getter, Splitter and Identifier. A record's id is the file's
 // path below the root, with slashes. It is safe for concurrent use.
 type Store struct {
 	root *os.Root
+	dir  string // what root is, from the file system's root on
 	cfg  Config
 	mu   sync.Mutex // of this process; the lock file is for others
 }
@@ -41,7 +43,30 @@ func Open(dir string, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rekeyfile: %w: %w", err, kmsmigrate.ErrInvalid)
 	}
-	return &Store{root: root, cfg: cfg}, nil
+	if full, err := filepath.Abs(dir); err == nil {
+		dir = full
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	return &Store{root: root, dir: dir, cfg: cfg}, nil
+}
+
+// Identity implements [rekey.Identifier]: the directory, and whether all of its files belong. Two choices of files in one directory
+// have the same, and need names of their own.
+func (s *Store) Identity() string {
+	if s.cfg.Match != nil {
+		return fmt.Sprintf("files of %q that Config.Match chooses", s.dir)
+	}
+	return fmt.Sprintf("files of %q", s.dir)
+}
+
+// Condition implements [rekey.Identifier].
+func (s *Store) Condition() string {
+	if s.cfg.Match != nil {
+		return "the files that Config.Match chooses"
+	}
+	return ""
 }
 
 // Close gives the directory back.

@@ -5,7 +5,8 @@
 //
 //	store, err := rekeysql.Open(ctx, db, rekeysql.Table{Name: "customers", Key: []string{"id"}, Value: "secret"})
 //
-// [Store.In] returns the same for a transaction of the caller's. The package takes whatever database/sql driver the
+// [Store.In] returns the same for a transaction of the caller's; in SQLite it cannot be used with a ledger or a table of data keys
+// in the same database, see [rekey.Rekeyer.OpenSync]. The package takes whatever database/sql driver the
 // application has, and imports none.
 //
 // # What it takes care of

@@ -20,6 +20,8 @@ type flavor interface {
 	keyText(c column) string
 	// describe reads the catalogue.
 	describe(ctx context.Context, db DB, t Table) (definition, error)
+	// where returns the database and schema of the table, where the declaration leaves them to the connection too.
+	where(ctx context.Context, db DB, t Table) (string, error)
 	// swap updates one row if its values are was, without waiting for a lock, and returns how many rows it changed.
 	swap(ctx context.Context, s *Store, key []any, was, will [][]byte) (int64, error)
 	// notes is what follows CREATE TABLE name for a notebook, and insertOnce what is around an INSERT that does nothing

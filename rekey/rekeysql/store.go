@@ -20,13 +20,14 @@ type DB interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// Store is a declared table as package rekey wants it: a Scanner, Swapper, BatchSwapper, Counter and Getter. It is safe for concurrent
+// Store is a declared table as package rekey wants it: a Scanner, Swapper, BatchSwapper, Counter, Getter and Identifier. It is safe for concurrent
 // use if its DB is.
 type Store struct {
 	db      DB
 	table   Table
 	flavor  flavor
 	name    string   // of the table, quoted
+	where   string   // the database and schema that it is in, for Identity
 	key     []column // the columns of Table.Key
 	values  []column
 	keep    []column
@@ -61,6 +62,9 @@ func Open(ctx context.Context, db DB, table Table) (*Store, error) {
 	}
 	if err := s.describe(ctx); err != nil {
 		return nil, err
+	}
+	if s.where, err = f.where(ctx, db, table); err != nil {
+		return nil, table.wrong("asking for its database: %v", err)
 	}
 	if _, ok := f.(sqlite); ok && !s.inTx {
 		s.writer = make(chan struct{}, 1)

@@ -14,6 +14,8 @@ import (
 // Memory is a store in memory, in the order of the ids' bytes. The zero value is empty and ready. It is safe for
 // concurrent use.
 type Memory struct {
+	Name string // what Identity returns; empty: it cannot tell
+
 	mu      sync.Mutex
 	ids     []string // sorted
 	records map[string]rekey.Record
@@ -132,6 +134,12 @@ func (m *Memory) Swap(ctx context.Context, id string, prev, next []byte) error {
 	m.swaps++
 	return nil
 }
+
+// Identity implements [rekey.Identifier].
+func (m *Memory) Identity() string { return m.Name }
+
+// Condition implements [rekey.Identifier]: nothing is left out.
+func (m *Memory) Condition() string { return "" }
 
 // Swaps returns how many swaps succeeded.
 func (m *Memory) Swaps() int64 {
