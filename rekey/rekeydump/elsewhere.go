@@ -48,7 +48,8 @@ func (d *dump) update() error {
 
 // meta reads a command for psql. Those that run files or read data from them are errors, and so are all that no dump has.
 func (d *dump) meta() error {
-	at, line := d.line, d.restOfLine()
+	at := d.line
+	line := d.restOfLine()
 	fields := strings.Fields(line)
 	switch known := []string{`\connect`, `\restrict`, `\unrestrict`, `\set`, `\unset`, `\echo`, `\encoding`, `\pset`, `\timing`}; {
 	case !slices.Contains(known, fields[0]), strings.Count(line, `\`) > 1, len(line) >= lineHead: // what is cut may hold another

@@ -1,6 +1,7 @@
 package rekeydump_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +44,9 @@ func TestRowsThatAreLoadedFromElsewhereAreAnError(t *testing.T) {
 			report, err := rekeydump.Read(t.Context(), strings.NewReader(frame.begin+statement+frame.end), rekeydump.Config{Codec: new(seen), Tables: declared})
 			require.ErrorIs(t, err, kmsmigrate.ErrInvalid, statement)
 			require.ErrorContains(t, err, "line ", statement)
+			if !strings.Contains(statement, "\n") {
+				require.ErrorContains(t, err, fmt.Sprintf("line %d:", 1+strings.Count(frame.begin, "\n")), statement)
+			}
 			require.NotContains(t, err.Error(), "cut off", statement)
 			for _, c := range report.Columns {
 				require.False(t, c.Census.Complete, statement)
