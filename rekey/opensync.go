@@ -19,9 +19,9 @@ import (
 // lost.
 //
 // What the Codec keeps in the database itself, a [kmsmigrate.Ledger] or a table of data keys, it writes on connections of its own
-// and outside of the transaction. Where the database takes one writer at a time, as SQLite does, or the pool has no connection left, a renewal that would write there
-// waits for the transaction that waits for it and never succeeds: keep those in another database, or leave such records to
-// Open and the sweep.
+// and outside of the transaction. Where the database takes one writer at a time, as SQLite does, or the pool has no connection
+// left, a renewal that would write there waits for the transaction that waits for it and never succeeds: keep those in another
+// database, or leave such records to Open and the sweep.
 func (r *Rekeyer) OpenSync(ctx context.Context, s Swapper, rec Record) ([]byte, error) {
 	codec, err := choose(r.cfg.Codec, r.cfg.CodecFor, rec)
 	if err != nil {
