@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -203,8 +204,13 @@ func (r *router) close() {
 	}
 }
 
+// invalid is kmsmigrate.ErrInvalid, and says so once: what it wraps may be that already.
 func invalid(format string, args ...any) error {
-	return fmt.Errorf("shim: "+format+": %w", append(args, kmsmigrate.ErrInvalid)...)
+	err := fmt.Errorf("shim: "+format, args...)
+	if errors.Is(err, kmsmigrate.ErrInvalid) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, kmsmigrate.ErrInvalid)
 }
 
 // bareName strips "acs:kms:<region>:<account>:" and "key/" from an ARN. An alias keeps its "alias/".

@@ -262,14 +262,11 @@ func (m Migration) invalid(format string, args ...any) error {
 	return m.wrong(fmt.Errorf(format, args...))
 }
 
-// wrong says of an error which file it is of. It is kmsmigrate.ErrInvalid, and says so once.
+// wrong says of an error which file it is of. It is kmsmigrate.ErrInvalid.
 func (m Migration) wrong(err error) error {
 	of := "the migration file"
 	if m.file != "" {
 		of += " " + m.file
-	}
-	if errors.Is(err, kmsmigrate.ErrInvalid) {
-		return fmt.Errorf("shim: %s: %w", of, err)
 	}
 	return invalid("%s: %w", of, err)
 }

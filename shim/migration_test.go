@@ -69,3 +69,10 @@ func TestAnErrorOfAMigrationFileNamesFieldsAndNoValues(t *testing.T) {
 		require.NotContains(t, err.Error(), "planted")
 	}
 }
+
+func TestAnErrorSaysOnceThatTheInputIsInvalid(t *testing.T) {
+	t.Parallel()
+	_, err := shim.NewTransport(shim.Config{Old: alikms.GatewayConfig{Region: "cn-hangzhou", AccessKeyID: "id", AccessKeySecret: "secret", CAFile: "no.pem"}})
+	require.ErrorIs(t, err, kmsmigrate.ErrInvalid)
+	require.Equal(t, 1, strings.Count(err.Error(), kmsmigrate.ErrInvalid.Error()), err.Error())
+}
