@@ -64,18 +64,11 @@ type Config struct {
 
 // router knows where calls go. A Transport, a Client and a Handler are faces of one.
 type router struct {
-	phase, signing kmsmigrate.PhaseSource
-	sides          [3]*side // by kmsmigrate.Side; nil where one is not configured
-	keys           kmsmigrate.KeyMap
-	keyVersions    map[string]string
-	retained       verify.Store
-	published      verify.Store
-	secrets        *Secrets
-	others         kmsmigrate.Side
-	oldIDs         bool
-	known          *known
-	renewer        *renewer
-	stats          counters
+	routing
+	sides   [3]*side // by kmsmigrate.Side; nil where one is not configured
+	others  kmsmigrate.Side
+	renewer *renewer
+	stats   counters
 }
 
 // side is one end of the migration.
@@ -87,44 +80,14 @@ type side struct {
 }
 
 func newRouter(cfg Config) (*router, error) {
-	r := &router{
-		phase: cfg.Phase, signing: cfg.Signing, keys: cfg.Keys, keyVersions: maps.Clone(cfg.KeyVersions), retained: cfg.Retained, secrets: cfg.Secrets,
-		others: cfg.Others, oldIDs: cfg.AnswerOldIDs, published: cfg.Published,
-	}
-	if r.published == nil {
-		r.published = cfg.Retained
-	}
-	if r.published != nil {
-		r.published = timely{r.published}
-	}
-	if r.phase == nil {
-		r.phase = kmsmigrate.OldOnly
-	}
-	if r.signing == nil {
-		r.signing = kmsmigrate.OldOnly
-	}
-	if !r.phase.Current().Valid() || !r.signing.Current().Valid() {
-		return nil, fmt.Errorf("shim: Phase and Signing must be one of the five phases: %w", kmsmigrate.ErrPhase)
-	}
-	if err := canSign(r.signing, r.published); err != nil {
+	shared, err := newRouting(cfg)
+	if err != nil {
 		return nil, err
 	}
-	constant, fixed := r.phase.(kmsmigrate.Phase)
-	if cfg.Old.Region == "" && (!fixed || constant != kmsmigrate.NewOnly) {
-		return nil, invalid("Old is not configured; only a shim that stays in new-only can do without")
-	}
-	if cfg.New.Region == "" && (!fixed || constant != kmsmigrate.OldOnly) {
-		return nil, invalid("New is not configured; only a shim that stays in old-only can do without")
-	}
-	if cfg.New.Region != "" {
-		if err := checkKeys(cfg.Keys); err != nil {
-			return nil, err
-		}
-	}
+	r := &router{routing: shared, others: cfg.Others}
 	if cfg.Others > kmsmigrate.SideNew {
 		return nil, invalid("Others is neither side")
 	}
-	var err error
 	if r.sides[kmsmigrate.SideOld], err = newSide(kmsmigrate.SideOld, cfg.Old, cfg.OldControl, cfg.OldInstance); err != nil {
 		return nil, err
 	}
@@ -134,7 +97,6 @@ func newRouter(cfg Config) (*router, error) {
 		}
 		return nil, err
 	}
-	r.known = newKnown(cfg)
 	r.renewer = newRenewer(r, cfg.OnStale)
 	return r, nil
 }

@@ -3,7 +3,6 @@ package shim
 import (
 	"context"
 	"fmt"
-	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -204,54 +203,24 @@ func (i *Instance) Close() error {
 
 // instances knows where the calls of an Instance go.
 type instances struct {
-	phase, signing kmsmigrate.PhaseSource
-	sides          [3]*instanceSide // by kmsmigrate.Side; nil where one is not configured
-	keys           kmsmigrate.KeyMap
-	keyVersions    map[string]string
-	retained       verify.Store
-	published      verify.Store
-	secrets        *Secrets
-	oldIDs         bool
-	known          *known
-	renewer        *instanceRenewer
-	stats          counters
+	routing
+	sides   [3]*instanceSide // by kmsmigrate.Side; nil where one is not configured
+	renewer *instanceRenewer
+	stats   counters
 }
 
 func newInstances(cfg InstanceConfig) (*instances, error) {
-	r := &instances{
-		phase: cfg.Phase, signing: cfg.Signing, keys: cfg.Keys, keyVersions: maps.Clone(cfg.KeyVersions), retained: cfg.Retained,
-		published: cfg.Published, secrets: cfg.Secrets, oldIDs: cfg.AnswerOldIDs,
-	}
-	if r.published == nil {
-		r.published = cfg.Retained
-	}
-	if r.published != nil {
-		r.published = timely{r.published}
-	}
-	if r.phase == nil {
-		r.phase = kmsmigrate.OldOnly
-	}
-	if r.signing == nil {
-		r.signing = kmsmigrate.OldOnly
-	}
-	if !r.phase.Current().Valid() || !r.signing.Current().Valid() {
-		return nil, fmt.Errorf("shim: Phase and Signing must be one of the five phases: %w", kmsmigrate.ErrPhase)
-	}
-	constant, fixed := r.phase.(kmsmigrate.Phase)
-	if cfg.Old.Endpoint == "" && (!fixed || constant != kmsmigrate.NewOnly) {
-		return nil, invalid("Old is not configured; only an Instance that stays in new-only can do without")
-	}
-	if cfg.New.Endpoint == "" && (!fixed || constant != kmsmigrate.OldOnly) {
-		return nil, invalid("New is not configured; only an Instance that stays in old-only can do without")
-	}
-	if err := canSign(r.signing, r.published); err != nil {
+	// What is known of keys and versions is known of instances as it is of gateways; an address is a place.
+	shared, err := newRouting(Config{
+		Phase: cfg.Phase, Signing: cfg.Signing, Keys: cfg.Keys, KeyVersions: cfg.KeyVersions, Retained: cfg.Retained, Published: cfg.Published,
+		Secrets: cfg.Secrets, AnswerOldIDs: cfg.AnswerOldIDs,
+		Old: alikms.GatewayConfig{Region: cfg.Old.Endpoint, Versions: cfg.Old.Versions},
+		New: alikms.GatewayConfig{Region: cfg.New.Endpoint, Versions: cfg.New.Versions},
+	})
+	if err != nil {
 		return nil, err
 	}
-	if cfg.New.Endpoint != "" {
-		if err := checkKeys(cfg.Keys); err != nil {
-			return nil, err
-		}
-	}
+	r := &instances{routing: shared}
 	for s, at := range map[kmsmigrate.Side]alikms.InstanceConfig{kmsmigrate.SideOld: cfg.Old, kmsmigrate.SideNew: cfg.New} {
 		if at.Endpoint == "" {
 			continue
@@ -263,12 +232,6 @@ func newInstances(cfg InstanceConfig) (*instances, error) {
 		}
 		r.sides[s] = made
 	}
-	// What is known of keys and versions is known of instances as it is of gateways; an address is a place.
-	r.known = newKnown(Config{
-		Keys: cfg.Keys,
-		Old:  alikms.GatewayConfig{Region: cfg.Old.Endpoint, Versions: cfg.Old.Versions},
-		New:  alikms.GatewayConfig{Region: cfg.New.Endpoint, Versions: cfg.New.Versions},
-	})
 	r.renewer = newInstanceRenewer(r, cfg.OnStale)
 	return r, nil
 }

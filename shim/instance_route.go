@@ -58,22 +58,13 @@ func (r *instances) send(ctx context.Context, s kmsmigrate.Side, c gcsCall) (gcs
 	return gcsAnswer{message: answer, header: header, side: s}, nil
 }
 
-// place says where a key that an application names is to be used, if want is the side to write: with its own name on its own side,
-// or with that of the key that takes its place.
+// place is routing.place, with the error of a key that has none.
 func (r *instances) place(want kmsmigrate.Side, id string) (kmsmigrate.Side, string, error) {
-	switch {
-	case id == "": // the service says what is missing
-		return want, "", nil
-	case r.sides[kmsmigrate.SideNew] != nil && r.known.ofKey(id) == kmsmigrate.SideNew:
-		return kmsmigrate.SideNew, id, nil
-	case want == kmsmigrate.SideOld:
-		return want, id, nil
+	s, to, none := r.routing.place(want, id)
+	if none != nil {
+		return s, to, failedCall(none.status, none.code, none.message)
 	}
-	to, err := r.keys.New(id)
-	if err != nil {
-		return want, "", failedCall(http.StatusNotFound, "Forbidden.KeyNotFound", fmt.Sprintf("The specified Key is not found: the shim's Keys names no new key for %s. Add it, or set Keys.Default.", clip(id)))
-	}
-	return want, to, nil
+	return s, to, nil
 }
 
 // write carries out an operation that names its key and makes something with it.

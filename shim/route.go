@@ -2,7 +2,6 @@ package shim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -66,25 +65,13 @@ func (r *router) send(ctx context.Context, s kmsmigrate.Side, control bool, acti
 	return at.data.call(ctx, action, p)
 }
 
-// place says where a key that an application names is to be used, if want is the side to write: with its own name on its own side,
-// or with that of the key that takes its place.
+// place is routing.place, with the answer to a key that has none.
 func (r *router) place(want kmsmigrate.Side, id string) (kmsmigrate.Side, string, *answer) {
-	switch {
-	case id == "": // the service says what is missing
-		return want, "", nil
-	case r.sides[kmsmigrate.SideNew] != nil && r.known.ofKey(id) == kmsmigrate.SideNew:
-		return kmsmigrate.SideNew, id, nil
-	case want == kmsmigrate.SideOld:
-		return want, id, nil
+	s, to, none := r.routing.place(want, id)
+	if none != nil {
+		return s, to, failed(none.status, none.code, none.message)
 	}
-	to, err := r.keys.New(id)
-	if errors.Is(err, kmsmigrate.ErrInvalid) {
-		return want, "", failed(http.StatusBadRequest, "InvalidParameter", fmt.Sprintf(`The specified parameter "KeyId" is not valid: the shim's Keys leads %s to several new keys, by ARNs of several places. Name it by its ARN, or add its id to Keys.`, clip(id)))
-	}
-	if err != nil {
-		return want, "", failed(http.StatusNotFound, "Forbidden.KeyNotFound", fmt.Sprintf("The specified Key is not found: the shim's Keys names no new key for %s. Add it, or set Keys.Default.", clip(id)))
-	}
-	return want, to, nil
+	return s, to, nil
 }
 
 // write carries out an operation that names its key and makes something with it.
