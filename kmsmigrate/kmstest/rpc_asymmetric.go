@@ -27,39 +27,40 @@ func (c *rpcCall) binary(name string) ([]byte, *model.Error) {
 	return c.params.base64(name)
 }
 
-// asymmetricEncrypt, unlike encrypt, takes Plaintext as base64 of the bytes to encrypt.
-func asymmetricEncrypt(c *rpcCall) (stamped, *model.Error) {
+// asymmetric carries out an operation on the bytes of one parameter.
+func (c *rpcCall) asymmetric(parameter string, do func(model.VersionRef, []byte) (model.AsymmetricResult, *model.Error)) (model.AsymmetricResult, *model.Error) {
 	ref, err := c.asymmetricRef()
 	if err != nil {
-		return nil, err
+		return model.AsymmetricResult{}, err
 	}
-	plaintext, err := c.binary("Plaintext")
+	data, err := c.binary(parameter)
+	if err != nil {
+		return model.AsymmetricResult{}, err
+	}
+	r, err := do(ref, data)
+	if err == nil {
+		c.used(r.KeyID, r.VersionID)
+	}
+	return r, err
+}
+
+// asymmetricEncrypt, unlike encrypt, takes Plaintext as base64 of the bytes to encrypt.
+func asymmetricEncrypt(c *rpcCall) (stamped, *model.Error) {
+	r, err := c.asymmetric("Plaintext", func(ref model.VersionRef, plaintext []byte) (model.AsymmetricResult, *model.Error) {
+		c.plaintextIn(len(plaintext))
+		return c.door.AsymmetricEncrypt(ref, plaintext)
+	})
 	if err != nil {
 		return nil, err
 	}
-	c.plaintextIn(len(plaintext))
-	r, err := c.door.AsymmetricEncrypt(ref, plaintext)
-	if err != nil {
-		return nil, err
-	}
-	c.used(r.KeyID, r.VersionID)
 	return &cryptoAnswer{KeyId: r.KeyID, KeyVersionId: r.VersionID, CiphertextBlob: base64.StdEncoding.EncodeToString(r.Data)}, nil
 }
 
 func asymmetricDecrypt(c *rpcCall) (stamped, *model.Error) {
-	ref, err := c.asymmetricRef()
+	r, err := c.asymmetric("CiphertextBlob", c.door.AsymmetricDecrypt)
 	if err != nil {
 		return nil, err
 	}
-	ciphertext, err := c.binary("CiphertextBlob")
-	if err != nil {
-		return nil, err
-	}
-	r, err := c.door.AsymmetricDecrypt(ref, ciphertext)
-	if err != nil {
-		return nil, err
-	}
-	c.used(r.KeyID, r.VersionID)
 	c.plaintextOut(len(r.Data))
 	return &decryptAnswer{KeyId: r.KeyID, KeyVersionId: r.VersionID, Plaintext: base64.StdEncoding.EncodeToString(r.Data)}, nil
 }
@@ -72,19 +73,10 @@ type signAnswer struct {
 }
 
 func asymmetricSign(c *rpcCall) (stamped, *model.Error) {
-	ref, err := c.asymmetricRef()
+	r, err := c.asymmetric("Digest", c.door.Sign)
 	if err != nil {
 		return nil, err
 	}
-	digest, err := c.binary("Digest")
-	if err != nil {
-		return nil, err
-	}
-	r, err := c.door.Sign(ref, digest)
-	if err != nil {
-		return nil, err
-	}
-	c.used(r.KeyID, r.VersionID)
 	return &signAnswer{KeyId: r.KeyID, KeyVersionId: r.VersionID, Value: base64.StdEncoding.EncodeToString(r.Data)}, nil
 }
 
