@@ -3,7 +3,6 @@ package envelope
 import (
 	"context"
 	"crypto/cipher"
-	"crypto/sha256"
 	"fmt"
 	"sync/atomic"
 
@@ -25,16 +24,6 @@ const (
 func identify(dst []byte, purpose, number byte, ec kmsmigrate.EncryptionContext, wrapped []byte) []byte {
 	dst = appendContext(append(dst, purpose, number), ec)
 	return append(dst, wrapped...)
-}
-
-// group hashes a wrapped data key for kmsmigrate.Copy.
-func group(wrapped []byte) [32]byte {
-	h := sha256.New()
-	h.Write([]byte("keyhaul wrapped data key\x00"))
-	h.Write(wrapped)
-	var sum [32]byte
-	h.Sum(sum[:0])
-	return sum
 }
 
 // openingKey is an unwrapped data key and who unwrapped it.

@@ -13,7 +13,7 @@ func (e *Envelope) Inspect(record []byte) (kmsmigrate.Info, error) {
 		if err != nil {
 			return kmsmigrate.Info{}, err
 		}
-		in := kmsmigrate.Copy{Side: kmsmigrate.SideNew, Owned: kmsmigrate.Mine, Group: group(record[copiesAt : copiesAt+keyIDSize])}
+		in := kmsmigrate.Copy{Side: kmsmigrate.SideNew, Owned: kmsmigrate.Mine, Group: kmsmigrate.LedgerID(record[copiesAt : copiesAt+keyIDSize])}
 		return kmsmigrate.Info{Layout: "keyhaul table", Copies: []kmsmigrate.Copy{in}}, nil
 	}
 	l, h, err := e.headers(record)
@@ -30,7 +30,7 @@ func (e *Envelope) Inspect(record []byte) (kmsmigrate.Info, error) {
 			c := of.Copies[0]
 			c.Value = i
 			if !h.Direct {
-				c.Group = group(wrapped)
+				c.Group = kmsmigrate.LedgerID(wrapped)
 			}
 			info.Copies = append(info.Copies, c)
 		}

@@ -33,7 +33,7 @@ func (w *wrongCopies) add(copies [][]byte) {
 			}
 			delete(w.seen, some)
 		}
-		w.seen[group(c)] = struct{}{}
+		w.seen[kmsmigrate.LedgerID(c)] = struct{}{}
 	}
 }
 
@@ -43,14 +43,14 @@ func (w *wrongCopies) has(wrapped []byte) bool {
 	if len(w.seen) == 0 {
 		return false
 	}
-	_, ok := w.seen[group(wrapped)]
+	_, ok := w.seen[kmsmigrate.LedgerID(wrapped)]
 	return ok
 }
 
 func (w *wrongCopies) remove(wrapped []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.seen, group(wrapped))
+	delete(w.seen, kmsmigrate.LedgerID(wrapped))
 }
 
 // isWrong asks the new side once more about a copy that was seen to be wrong: on a memory alone nothing is dropped. It

@@ -21,7 +21,8 @@ type Ledger interface {
 	Add(ctx context.Context, id [32]byte, ciphertext []byte) error
 }
 
-// LedgerID is the name under which a [Ledger] keeps what replaced raw ciphertext: a hash, SHA-256 with a prefix of its own.
+// LedgerID is the name under which a [Ledger] keeps what replaced raw ciphertext: a hash, SHA-256 with a prefix of its own. For
+// a wrapped data key it is the [Copy]'s Group.
 func LedgerID(ciphertext []byte) [32]byte {
 	h := sha256.New()
 	h.Write([]byte("keyhaul wrapped data key\x00"))
