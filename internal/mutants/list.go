@@ -119,7 +119,7 @@ var mutants = []mutant{
 	{
 		invariant: "4 the read does not wait for the rewrite", file: "rekey/lazy.go",
 		guard:  `		r.enqueue(rec)`,
-		broken: `		r.finish(r.rewrite(r.base, r.cfg.Store, rec))`,
+		broken: `		r.finish(r.rewrite(r.base, 0, r.cfg.Store, rec))`,
 		tests:  "TestOpenReturnsBeforeTheRewrite",
 	},
 	{
