@@ -1,12 +1,7 @@
 package shim_test
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
 	"sync"
 	"testing"
 
@@ -15,69 +10,15 @@ import (
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/kms"
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyhaul/keyhaul/internal/fakeprocess"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
-	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
-	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
 	"github.com/keyhaul/keyhaul/shim"
 )
-
-// fakeProcess makes this test binary the fake of the benchmarks, so that what they measure is the client.
-const fakeProcess = "SHIM_TEST_FAKE"
-
-// fake is what a client needs of the fake in the other process.
-type fake struct {
-	Gateway alikms.GatewayConfig
-	KeyID   string
-}
-
-// serveFake runs until its input ends.
-func serveFake() {
-	cloud, err := kmstest.Start(kmstest.Config{KeepRequests: 1})
-	if err != nil {
-		panic(err)
-	}
-	region, err := cloud.Region("cn-hangzhou")
-	if err != nil {
-		panic(err)
-	}
-	key, err := region.CreateKey(kmstest.KeySpec{})
-	if err != nil {
-		panic(err)
-	}
-	config := region.GatewayConfig()
-	if err := json.NewEncoder(os.Stdout).Encode(fake{config, key.ID()}); err != nil {
-		panic(err)
-	}
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	_ = cloud.Close()
-}
-
-func startFake(b *testing.B) fake {
-	b.Helper()
-	self, err := os.Executable()
-	require.NoError(b, err)
-	child := exec.CommandContext(b.Context(), self)
-	child.Env = append(os.Environ(), fakeProcess+"=1")
-	input, err := child.StdinPipe()
-	require.NoError(b, err)
-	output, err := child.StdoutPipe()
-	require.NoError(b, err)
-	require.NoError(b, child.Start())
-	b.Cleanup(func() {
-		_ = input.Close()
-		_ = child.Wait()
-	})
-	line, err := bufio.NewReader(output).ReadBytes('\n')
-	require.NoError(b, err)
-	var f fake
-	require.NoError(b, json.Unmarshal(line, &f))
-	return f
-}
 
 // BenchmarkShim compares the official client, one that all goroutines share as applications have it, with the shim's Client: over https,
 // with the defaults of both.
 func BenchmarkShim(b *testing.B) {
-	f := startFake(b)
+	f := fakeprocess.Start(b, 0)
 	official, err := kms.NewClientWithOptions(f.Gateway.Region, sdk.NewConfig().WithScheme("HTTPS"), credentials.NewAccessKeyCredential(f.Gateway.AccessKeyID, f.Gateway.AccessKeySecret))
 	require.NoError(b, err)
 	official.Domain = f.Gateway.Endpoint
@@ -93,7 +34,7 @@ func BenchmarkShim(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/c%d", name, c), func(b *testing.B) {
 				share(b, c, func() error {
 					request := kms.CreateEncryptRequest()
-					request.KeyId, request.Plaintext = f.KeyID, "cGxhaW4="
+					request.KeyId, request.Plaintext = f.Key, "cGxhaW4="
 					_, err := encrypt(request)
 					return err
 				})

@@ -15,16 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/keyhaul/keyhaul/internal/fakeprocess"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
 	"github.com/keyhaul/keyhaul/shim"
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(fakeProcess) != "" {
-		serveFake()
-		return
-	}
+	fakeprocess.Main()
 	code := m.Run()
 	if code == 0 {
 		if err := goleak.Find(goleak.IgnoreTopFunction("github.com/alibabacloud-go/tea/tea.init.0.func1")); err != nil {

@@ -22,7 +22,7 @@ import (
 	dkms "github.com/aliyun/alibabacloud-dkms-gcs-go-sdk/sdk"
 	"github.com/stretchr/testify/require"
 
-	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
+	"github.com/keyhaul/keyhaul/internal/fakeprocess"
 )
 
 const benchText = "0123456789abcdef0123456789abcdef0123456789ab" // as long as the text of a data key
@@ -30,11 +30,11 @@ const benchText = "0123456789abcdef0123456789abcdef0123456789ab" // as long as t
 // subject is a client under measurement: each call encrypts once.
 type subject struct {
 	name string
-	open func(b *testing.B, cloud fakeCloud) func() error
+	open func(b *testing.B, cloud *fakeprocess.Cloud) func() error
 }
 
 func BenchmarkGateway(b *testing.B) {
-	cloud := startFake(b, 0)
+	cloud := fakeprocess.Start(b, 0)
 	measure(b, cloud, []subject{
 		{"official-sdk", officialGateway(0)},
 		{"official-sdk-tuned", officialGateway(256)},
@@ -47,14 +47,14 @@ func BenchmarkInstance(b *testing.B) {
 		key, err := rsa.GenerateKey(rand.Reader, 2048)
 		require.NoError(b, err)
 		digest := sha256.Sum256([]byte(benchText))
-		before := cpuTime()
+		before := fakeprocess.CPU()
 		for b.Loop() {
 			_, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, digest[:])
 			require.NoError(b, err)
 		}
-		b.ReportMetric(float64((cpuTime()-before).Microseconds())/float64(b.N), "cpu-µs/op")
+		b.ReportMetric(float64((fakeprocess.CPU()-before).Microseconds())/float64(b.N), "cpu-µs/op")
 	})
-	cloud := startFake(b, 0)
+	cloud := fakeprocess.Start(b, 0)
 	measure(b, cloud, []subject{
 		{"official-sdk", officialInstance(0)},
 		{"official-sdk-tuned", officialInstance(256)},
@@ -62,7 +62,7 @@ func BenchmarkInstance(b *testing.B) {
 	})
 }
 
-func measure(b *testing.B, cloud fakeCloud, subjects []subject) {
+func measure(b *testing.B, cloud *fakeprocess.Cloud, subjects []subject) {
 	b.Helper()
 	for _, s := range subjects {
 		b.Run(s.name, func(b *testing.B) {
@@ -75,16 +75,16 @@ func measure(b *testing.B, cloud fakeCloud, subjects []subject) {
 
 // run makes b.N calls from c goroutines. More connections than c mean that the machine was too busy for 64 handshakes within
 // Limits.Connect, and that some were repeated: TestWhatOpensAnotherConnection has the other reasons.
-func run(b *testing.B, cloud fakeCloud, s subject, c int) {
+func run(b *testing.B, cloud *fakeprocess.Cloud, s subject, c int) {
 	b.Helper()
 	call := s.open(b, cloud)
-	connections := cloud.ask(fakeOrder{}).Opened
+	connections := cloud.Ask(fakeprocess.Order{}).Opened
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	var wg sync.WaitGroup
 	var failed atomic.Pointer[error]
 	b.ReportAllocs()
-	before := cpuTime()
+	before := fakeprocess.CPU()
 	b.ResetTimer()
 	for range c {
 		wg.Go(func() {
@@ -100,36 +100,36 @@ func run(b *testing.B, cloud fakeCloud, s subject, c int) {
 	if err := failed.Load(); err != nil {
 		b.Fatal(*err)
 	}
-	b.ReportMetric(float64((cpuTime()-before).Microseconds())/float64(b.N), "cpu-µs/op")
+	b.ReportMetric(float64((fakeprocess.CPU()-before).Microseconds())/float64(b.N), "cpu-µs/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
-	b.ReportMetric(float64(cloud.ask(fakeOrder{}).Opened-connections), "connections")
+	b.ReportMetric(float64(cloud.Ask(fakeprocess.Order{}).Opened-connections), "connections")
 }
 
 // officialGateway is one shared client, as applications use it. It races with itself, so it cannot run under -race; the
 // connections that it leaves idle are the transport's default of two, or idle many.
-func officialGateway(idle int) func(b *testing.B, c fakeCloud) func() error {
-	return func(b *testing.B, c fakeCloud) func() error {
+func officialGateway(idle int) func(b *testing.B, c *fakeprocess.Cloud) func() error {
+	return func(b *testing.B, c *fakeprocess.Cloud) func() error {
 		b.Helper()
 		roots := x509.NewCertPool()
-		require.True(b, roots.AppendCertsFromPEM(c.GatewayCA))
+		require.True(b, roots.AppendCertsFromPEM(c.Gateway.CAPEM))
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: idle}
 		b.Cleanup(transport.CloseIdleConnections)
-		client, err := kms.NewClientWithOptions("cn-hangzhou", sdk.NewConfig().WithScheme("HTTPS").WithHttpTransport(transport), credentials.NewAccessKeyCredential(c.AccessKeyID, c.AccessKeySecret))
+		client, err := kms.NewClientWithOptions(c.Gateway.Region, sdk.NewConfig().WithScheme("HTTPS").WithHttpTransport(transport), credentials.NewAccessKeyCredential(c.Gateway.AccessKeyID, c.Gateway.AccessKeySecret))
 		require.NoError(b, err)
-		client.Domain = c.Gateway
+		client.Domain = c.Gateway.Endpoint
 		return func() error {
 			request := kms.CreateEncryptRequest()
-			request.KeyId, request.Plaintext = c.SharedKey, benchText
+			request.KeyId, request.Plaintext = c.Key, benchText
 			_, err := client.Encrypt(request)
 			return err
 		}
 	}
 }
 
-func keyhaulGateway(b *testing.B, c fakeCloud) func() error {
+func keyhaulGateway(b *testing.B, c *fakeprocess.Cloud) func() error {
 	b.Helper()
-	g := newGateway(b, alikms.GatewayConfig{Region: "cn-hangzhou", Endpoint: c.Gateway, CAPEM: c.GatewayCA, AccessKeyID: c.AccessKeyID, AccessKeySecret: c.AccessKeySecret})
-	key := keyAt(b, g, c.SharedKey)
+	g := newGateway(b, c.Gateway)
+	key := keyAt(b, g, c.Key)
 	return func() error {
 		_, err := key.Encrypt(context.Background(), []byte(benchText), nil)
 		return err
@@ -137,12 +137,12 @@ func keyhaulGateway(b *testing.B, c fakeCloud) func() error {
 }
 
 // officialInstance's transports live in a pool of the process, by end point and time-outs, so every one gets its own time-out.
-func officialInstance(idle int) func(b *testing.B, c fakeCloud) func() error {
-	return func(b *testing.B, c fakeCloud) func() error {
+func officialInstance(idle int) func(b *testing.B, c *fakeprocess.Cloud) func() error {
+	return func(b *testing.B, c *fakeprocess.Cloud) func() error {
 		b.Helper()
 		config := &dkmsapi.Config{
-			Protocol: tea.String("https"), Endpoint: tea.String(c.Instance), ClientKeyContent: tea.String(string(c.ClientKey)),
-			Password: tea.String(c.Password), Ca: tea.String(string(c.InstanceCA)), ReadTimeout: tea.Int(int(pools.Add(1)) + 60_000),
+			Protocol: tea.String("https"), Endpoint: tea.String(c.Instance.Endpoint), ClientKeyContent: tea.String(string(c.Instance.ClientKey)),
+			Password: tea.String(c.Instance.Password), Ca: tea.String(string(c.Instance.CAPEM)), ReadTimeout: tea.Int(int(pools.Add(1)) + 60_000),
 		}
 		if idle > 0 {
 			config.MaxIdleConns = tea.Int(idle)
@@ -150,7 +150,7 @@ func officialInstance(idle int) func(b *testing.B, c fakeCloud) func() error {
 		client, err := dkms.NewClient(config)
 		require.NoError(b, err)
 		return func() error {
-			_, err := client.AdvanceEncrypt(&dkms.AdvanceEncryptRequest{KeyId: tea.String(c.InstanceKey), Plaintext: []byte(benchText)})
+			_, err := client.AdvanceEncrypt(&dkms.AdvanceEncryptRequest{KeyId: tea.String(c.Inside), Plaintext: []byte(benchText)})
 			return err
 		}
 	}
@@ -158,10 +158,10 @@ func officialInstance(idle int) func(b *testing.B, c fakeCloud) func() error {
 
 var pools atomic.Int64
 
-func keyhaulInstance(b *testing.B, c fakeCloud) func() error {
+func keyhaulInstance(b *testing.B, c *fakeprocess.Cloud) func() error {
 	b.Helper()
-	i := newInstance(b, alikms.InstanceConfig{Endpoint: c.Instance, CAPEM: c.InstanceCA, ClientKey: c.ClientKey, Password: c.Password})
-	key := keyAt(b, i, c.InstanceKey)
+	i := newInstance(b, c.Instance)
+	key := keyAt(b, i, c.Inside)
 	return func() error {
 		_, err := key.Encrypt(context.Background(), []byte(benchText), nil)
 		return err

@@ -21,7 +21,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
+	"github.com/keyhaul/keyhaul/internal/fakeprocess"
 )
 
 // BenchmarkFarAway has 20 ms of latency on every answer, and 64 calls at once. It reports the calls a second as a part of two bounds:
@@ -31,11 +31,11 @@ import (
 // Ten rounds of each take turns, and the best are compared.
 func BenchmarkFarAway(b *testing.B) {
 	const latency, at, rounds, calls = 20 * time.Millisecond, 64, 10, 1600
-	cloud := startFake(b, latency)
+	cloud := fakeprocess.Start(b, latency)
 	signature := signatureCost(b)
 	for name, c := range map[string]struct {
-		open func(*testing.B, fakeCloud) func() error
-		bare func(*testing.B, fakeCloud) func() error
+		open func(*testing.B, *fakeprocess.Cloud) func() error
+		bare func(*testing.B, *fakeprocess.Cloud) func() error
 		most float64
 	}{
 		"gateway":  {keyhaulGateway, bareGateway, at / latency.Seconds()},
@@ -80,7 +80,7 @@ func (r rate) better(o rate) rate {
 func together(b *testing.B, call func() error, at, calls int) rate {
 	b.Helper()
 	var wg sync.WaitGroup
-	start, before := time.Now(), cpuTime()
+	start, before := time.Now(), fakeprocess.CPU()
 	for range at {
 		wg.Go(func() {
 			for range calls / at {
@@ -91,7 +91,7 @@ func together(b *testing.B, call func() error, at, calls int) rate {
 		})
 	}
 	wg.Wait()
-	return rate{float64(calls) / time.Since(start).Seconds(), (cpuTime() - before) / time.Duration(calls)}
+	return rate{float64(calls) / time.Since(start).Seconds(), (fakeprocess.CPU() - before) / time.Duration(calls)}
 }
 
 // signatureCost is the CPU time of one signature, the least of many.
@@ -102,11 +102,11 @@ func signatureCost(b *testing.B) time.Duration {
 	least := time.Hour
 	for range 20 {
 		const each = 20
-		before := cpuTime()
+		before := fakeprocess.CPU()
 		for range each {
 			sign(b, key)
 		}
-		least = min(least, (cpuTime()-before)/each)
+		least = min(least, (fakeprocess.CPU()-before)/each)
 	}
 	return max(least, time.Microsecond)
 }
@@ -119,20 +119,24 @@ func sign(b *testing.B, key *rsa.PrivateKey) {
 	}
 }
 
-func bareGateway(b *testing.B, c fakeCloud) func() error {
+func bareGateway(b *testing.B, c *fakeprocess.Cloud) func() error {
 	b.Helper()
-	return replay(b, c.Gateway, c.GatewayCA, func(host string) error {
-		g := newGateway(b, alikms.GatewayConfig{Region: "cn-hangzhou", Endpoint: host, PlainHTTP: true, AccessKeyID: c.AccessKeyID, AccessKeySecret: c.AccessKeySecret, Limits: alikms.Limits{Attempts: 1}})
-		_, err := keyAt(b, g, c.SharedKey).Encrypt(b.Context(), []byte(benchText), nil)
+	return replay(b, c.Gateway.Endpoint, c.Gateway.CAPEM, func(host string) error {
+		config := c.Gateway
+		config.Endpoint, config.PlainHTTP, config.CAPEM, config.Limits.Attempts = host, true, nil, 1
+		g := newGateway(b, config)
+		_, err := keyAt(b, g, c.Key).Encrypt(b.Context(), []byte(benchText), nil)
 		return err
 	})
 }
 
-func bareInstance(b *testing.B, c fakeCloud) func() error {
+func bareInstance(b *testing.B, c *fakeprocess.Cloud) func() error {
 	b.Helper()
-	send := replay(b, c.Instance, c.InstanceCA, func(host string) error {
-		i := newInstance(b, alikms.InstanceConfig{Endpoint: host, PlainHTTP: true, ClientKey: c.ClientKey, Password: c.Password, Limits: alikms.Limits{Attempts: 1}})
-		_, err := keyAt(b, i, c.InstanceKey).Encrypt(b.Context(), []byte(benchText), nil)
+	send := replay(b, c.Instance.Endpoint, c.Instance.CAPEM, func(host string) error {
+		config := c.Instance
+		config.Endpoint, config.PlainHTTP, config.CAPEM, config.Limits.Attempts = host, true, nil, 1
+		i := newInstance(b, config)
+		_, err := keyAt(b, i, c.Inside).Encrypt(b.Context(), []byte(benchText), nil)
 		return err
 	})
 	key, err := rsa.GenerateKey(rand.Reader, 2048)

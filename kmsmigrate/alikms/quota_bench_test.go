@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyhaul/keyhaul/internal/fakeprocess"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
-	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
 )
 
 // BenchmarkQuota has 64 goroutines of background work share a gateway with 10,000 foreground calls. The gateway takes 1,000 calls
@@ -20,26 +20,25 @@ func BenchmarkQuota(b *testing.B) {
 	for name, stated := range map[string]float64{"unstated": 0, "stated": qps} {
 		b.Run(name, func(b *testing.B) {
 			for range b.N {
-				cloud := startFake(b, 20*time.Millisecond)
-				g := newGateway(b, alikms.GatewayConfig{
-					Region: "cn-hangzhou", Endpoint: cloud.Gateway, CAPEM: cloud.GatewayCA, AccessKeyID: cloud.AccessKeyID, AccessKeySecret: cloud.AccessKeySecret,
-					Limits: alikms.Limits{QPS: stated},
-				})
-				k := keyAt(b, g, cloud.SharedKey)
+				cloud := fakeprocess.Start(b, 20*time.Millisecond)
+				config := cloud.Gateway
+				config.Limits.QPS = stated
+				g := newGateway(b, config)
+				k := keyAt(b, g, cloud.Key)
 				foreground(b, k, 200, every) // opens connections
-				cloud.ask(fakeOrder{Quota: qps})
+				cloud.Ask(fakeprocess.Order{Quota: qps})
 				var alone, beside []time.Duration // the p99 of each round
 				var slowest, swept time.Duration
-				var saw fakeEvidence
+				var saw fakeprocess.Evidence
 				for range rounds {
 					alone = append(alone, percentile(foreground(b, k, calls, every), 0.99))
-					cloud.ask(fakeOrder{Reset: true})
+					cloud.Ask(fakeprocess.Order{Reset: true})
 					start, stop := time.Now(), sweep(b, k, 64)
 					lasted := foreground(b, k, calls, every)
 					stop()
 					swept += time.Since(start)
 					beside, slowest = append(beside, percentile(lasted, 0.99)), max(slowest, percentile(lasted, 1))
-					now := cloud.ask(fakeOrder{})
+					now := cloud.Ask(fakeprocess.Order{})
 					saw.Calls, saw.Good, saw.Throttled = saw.Calls+now.Calls, saw.Good+now.Good, saw.Throttled+now.Throttled
 				}
 				b.ReportMetric(100*float64(saw.Good)/(qps*swept.Seconds()), "%cap")

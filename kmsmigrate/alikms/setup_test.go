@@ -3,6 +3,7 @@ package alikms_test
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
@@ -12,15 +13,20 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/keyhaul/keyhaul/internal/fakeprocess"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
 )
 
+// fail is how a test binary ends that was started as a client.
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
 func TestMain(m *testing.M) {
-	if os.Getenv(fakeProcess) != "" {
-		os.Exit(serveFake())
-	}
+	fakeprocess.Main()
 	if os.Getenv(roleProcess) != "" {
 		os.Exit(serveRole())
 	}

@@ -1,149 +1,29 @@
 package kmstest_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/alibabacloud-go/tea/tea"
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/kms"
 	dkms "github.com/aliyun/alibabacloud-dkms-gcs-go-sdk/sdk"
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyhaul/keyhaul/internal/fakeprocess"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
 )
-
-// serveVariable makes the test binary a server instead, so that a benchmark can tell the server's CPU from the client's.
-const serveVariable = "KMSTEST_BENCHMARK_SERVER"
-
-// bench is what the server process tells about itself.
-type bench struct {
-	HTTP, HTTPS, ID, Secret string
-	CA                      []byte
-	Addr, Password          string
-	InstanceCA, ClientKey   []byte
-	Key, Inside             string // key ids, outside and inside the instance
-}
-
-func (b bench) gateway() alikms.GatewayConfig {
-	return alikms.GatewayConfig{Region: "cn-shanghai", Endpoint: b.HTTPS, AccessKeyID: b.ID, AccessKeySecret: b.Secret, CAPEM: b.CA}
-}
-
-func (b bench) plain() alikms.GatewayConfig {
-	config := b.gateway()
-	config.Endpoint, config.PlainHTTP, config.CAPEM = b.HTTP, true, nil
-	return config
-}
-
-func (b bench) instance() alikms.InstanceConfig {
-	return alikms.InstanceConfig{Endpoint: b.Addr, ClientKey: b.ClientKey, Password: b.Password, CAPEM: b.InstanceCA}
-}
-
-// serveBenchmark prints one JSON line, and then its CPU time in nanoseconds for every line it reads.
-func serveBenchmark() error {
-	cloud, err := kmstest.Start(kmstest.Config{})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = cloud.Close() }()
-	region, err := cloud.Region("cn-shanghai")
-	if err != nil {
-		return err
-	}
-	instance, err := region.CreateInstance(kmstest.InstanceSpec{})
-	if err != nil {
-		return err
-	}
-	ck, err := instance.CreateClientKey()
-	if err != nil {
-		return err
-	}
-	outside, err := region.CreateKey(kmstest.KeySpec{})
-	if err != nil {
-		return err
-	}
-	inside, err := instance.CreateKey(kmstest.KeySpec{})
-	if err != nil {
-		return err
-	}
-	id, secret := cloud.Credentials()
-	out := json.NewEncoder(os.Stdout)
-	if err := out.Encode(bench{region.HTTP, region.HTTPS, id, secret, region.CA(), instance.Addr, ck.Password, instance.CA(), ck.JSON,
-		outside.ID(), inside.ID()}); err != nil {
-		return err
-	}
-	in := bufio.NewScanner(os.Stdin)
-	for in.Scan() {
-		if _, err := fmt.Fprintln(os.Stdout, int64(cpuTime())); err != nil {
-			return err
-		}
-	}
-	return in.Err()
-}
-
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-type benchServer struct {
-	bench
-	in  io.WriteCloser
-	out *bufio.Reader
-}
-
-func startBenchServer(b *testing.B) *benchServer {
-	b.Helper()
-	command := exec.Command(os.Args[0])
-	command.Env = append(os.Environ(), serveVariable+"=1")
-	command.Stderr = os.Stderr
-	in, err := command.StdinPipe()
-	require.NoError(b, err)
-	out, err := command.StdoutPipe()
-	require.NoError(b, err)
-	require.NoError(b, command.Start())
-	b.Cleanup(func() {
-		require.NoError(b, in.Close())
-		require.NoError(b, command.Wait())
-	})
-	s := &benchServer{in: in, out: bufio.NewReader(out)}
-	line, err := s.out.ReadBytes('\n')
-	require.NoError(b, err)
-	require.NoError(b, json.Unmarshal(line, &s.bench))
-	return s
-}
-
-func (s *benchServer) cpu(b *testing.B) time.Duration {
-	b.Helper()
-	_, err := io.WriteString(s.in, "\n")
-	require.NoError(b, err)
-	line, err := s.out.ReadString('\n')
-	require.NoError(b, err)
-	n, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
-	require.NoError(b, err)
-	return time.Duration(n)
-}
 
 // concurrently runs do b.N times on some goroutines and reports calls per second.
 func concurrently(b *testing.B, workers int, do func() error) {
@@ -269,14 +149,14 @@ func signedProtobuf(b *testing.B, instance *kmstest.Instance, key string) func()
 // BenchmarkServerCPU compares the server's CPU per call with that of our own client, each in a process of its own. The fake must not be the
 // bottleneck of what it is to measure: at most half of the client's.
 func BenchmarkServerCPU(b *testing.B) {
-	server := startBenchServer(b)
-	gateway, err := alikms.NewGateway(server.gateway())
+	server := fakeprocess.Start(b, 0)
+	gateway, err := alikms.NewGateway(server.Gateway)
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, gateway.Close()) })
-	instance, err := alikms.NewInstance(server.instance())
+	instance, err := alikms.NewInstance(server.Instance)
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, instance.Close()) })
-	overHTTP, err := alikms.NewGateway(server.plain())
+	overHTTP, err := alikms.NewGateway(server.Plain)
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, overHTTP.Close()) })
 	for _, face := range []struct {
@@ -289,12 +169,12 @@ func BenchmarkServerCPU(b *testing.B) {
 		key, err := face.of.Key(face.key)
 		require.NoError(b, err)
 		b.Run(face.name+"/64", func(b *testing.B) {
-			before, mine := server.cpu(b), cpuTime()
+			before, mine := server.Ask(fakeprocess.Order{}).CPU, fakeprocess.CPU()
 			concurrently(b, 64, func() error {
 				_, err := key.Encrypt(context.Background(), []byte("hello world"), nil)
 				return err
 			})
-			client, spent := cpuTime()-mine, server.cpu(b)-before
+			client, spent := fakeprocess.CPU()-mine, server.Ask(fakeprocess.Order{}).CPU-before
 			b.ReportMetric(float64(client.Microseconds())/float64(b.N), "client-us/op")
 			b.ReportMetric(float64(spent.Microseconds())/float64(b.N), "server-us/op")
 			b.ReportMetric(float64(spent)/float64(client), "server/client")

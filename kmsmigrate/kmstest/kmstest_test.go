@@ -1,25 +1,18 @@
 package kmstest_test
 
 import (
-	"fmt"
-	"os"
 	"testing"
 
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/kms"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/keyhaul/keyhaul/internal/fakeprocess"
 	"github.com/keyhaul/keyhaul/kmsmigrate/kmstest"
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(serveVariable) != "" {
-		if err := serveBenchmark(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	fakeprocess.Main()
 	// The SDKs keep idle connections in pools of their own; what we own must be gone after Close.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyhaul/keyhaul/internal/fakeprocess"
 	"github.com/keyhaul/keyhaul/kmsmigrate"
 	"github.com/keyhaul/keyhaul/kmsmigrate/alikms"
 	"github.com/keyhaul/keyhaul/rekey"
@@ -27,16 +28,15 @@ func BenchmarkCappedSweep(b *testing.B) {
 	for name, stated := range map[string]float64{"unstated": 0, "stated": qps} {
 		b.Run(name, func(b *testing.B) {
 			for range b.N {
-				cloud := startFake(b)
-				gateway, err := alikms.NewGateway(alikms.GatewayConfig{
-					Region: "cn-hangzhou", Endpoint: cloud.Gateway, CAPEM: cloud.CA, AccessKeyID: cloud.AccessKeyID, AccessKeySecret: cloud.AccessKeySecret,
-					Limits: alikms.Limits{QPS: stated},
-				})
+				cloud := fakeprocess.Start(b, 20*time.Millisecond)
+				config := cloud.Gateway
+				config.Limits.QPS = stated
+				gateway, err := alikms.NewGateway(config)
 				require.NoError(b, err)
 				defer func() { require.NoError(b, gateway.Close()) }()
-				was, err := gateway.Key(cloud.Old)
+				was, err := gateway.Key(cloud.Key)
 				require.NoError(b, err)
-				will, err := gateway.Key(cloud.New)
+				will, err := gateway.Key(cloud.Next)
 				require.NoError(b, err)
 				client, err := kmsmigrate.NewClient(kmsmigrate.Config{Phase: kmsmigrate.Rewrite, Old: was, New: will})
 				require.NoError(b, err)
@@ -46,15 +46,15 @@ func BenchmarkCappedSweep(b *testing.B) {
 				store, err := rekeysql.Open(b.Context(), db, rekeysql.Table{Name: table, Key: []string{"k"}, Value: "v"})
 				require.NoError(b, err)
 
-				cloud.ask(fakeOrder{Quota: qps})
+				cloud.Ask(fakeprocess.Order{Quota: qps})
 				var alone, beside [2][]time.Duration // p50 and p99 of each round
 				var swept time.Duration
-				var saw fakeEvidence
+				var saw fakeprocess.Evidence
 				renewed := int64(0)
 				for range rounds {
 					took := foreground(b, client, calls, every)
 					alone[0], alone[1] = append(alone[0], percentile(took, 0.5)), append(alone[1], percentile(took, 0.99))
-					cloud.ask(fakeOrder{Reset: true})
+					cloud.Ask(fakeprocess.Order{Reset: true})
 					start := time.Now()
 					ctx, stop := context.WithCancel(b.Context())
 					ended := make(chan rekey.Report, 1)
@@ -67,7 +67,7 @@ func BenchmarkCappedSweep(b *testing.B) {
 					}()
 					took = foreground(b, client, calls, every)
 					swept += time.Since(start)
-					now := cloud.ask(fakeOrder{})
+					now := cloud.Ask(fakeprocess.Order{})
 					stop()
 					report := <-ended
 					require.False(b, report.Complete, "the sweep must last as long as the calls beside it")

@@ -1,14 +1,14 @@
 //go:build unix
 
-package alikms_test
+package fakeprocess
 
 import (
 	"syscall"
 	"time"
 )
 
-// cpuTime is what this process has used.
-func cpuTime() time.Duration {
+// CPU returns the time that this process has computed, on all cores; 0 where the system does not tell.
+func CPU() time.Duration {
 	var usage syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) != nil {
 		return 0
