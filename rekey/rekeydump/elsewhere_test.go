@@ -26,7 +26,7 @@ func TestRowsThatAreLoadedFromElsewhereAreAnError(t *testing.T) {
 		{"-- MySQL dump 10.13\nCREATE TABLE `t` (`k` int, `v` text);\n", "\n-- Dump completed\n", []string{
 			"LOAD DATA INFILE 'x' INTO TABLE t;", "LOAD XML INFILE 'x' INTO TABLE t;", "SOURCE rows.sql", "source rows.sql;", "\\. rows.sql",
 			"SELECT 1; \\. rows.sql", "INSERT INTO t SELECT * FROM u;", "WITH x AS (SELECT 1) INSERT INTO t VALUES (1,'a');", "UPDATE t SET v = 'a';",
-			"/*!50000 LOAD DATA INFILE 'x' INTO TABLE t */;", "/*!50000 INSERT INTO t SELECT * FROM u */;", "CREATE TABLE u AS SELECT * FROM t;",
+			"/*!50000 LOAD DATA INFILE 'x' INTO TABLE t */;", "/*!50000 INSERT INTO t SELECT * FROM u */;", "/*!50000 SET x = 1; INSERT INTO t VALUES (1,'a') */;", "CREATE TABLE u AS SELECT * FROM t;",
 			"CREATE TABLE u (k int) SELECT * FROM t;", "CREATE TABLE u (SELECT * FROM t);", "ALTER TABLE t IMPORT TABLESPACE;", "CALL fill();",
 			"DELIMITER ;;\nINSERT INTO t VALUES (1,'a');;\nDELIMITER ;", "DELIMITER $$\nSELECT 1 $$ /*!50000 INSERT INTO t\nVALUES (1,'a') */$$\nDELIMITER ;",
 			"delimiter //\nLOAD DATA INFILE 'x' INTO TABLE t //\ndelimiter ;",
@@ -34,7 +34,7 @@ func TestRowsThatAreLoadedFromElsewhereAreAnError(t *testing.T) {
 		{"-- PostgreSQL database dump\nCREATE TABLE t (k int, v text);\n", "\n-- PostgreSQL database dump complete\n", []string{
 			"COPY t (k, v) FROM '/rows.dat';", "COPY t FROM PROGRAM 'cat rows';", "COPY t (k, v) FROM stdin WITH (FORMAT csv);\n1,a\n\\.\n", "\\copy t from rows.csv",
 			"\\i rows.sql", "\\ir rows.sql", "\\include rows.sql", "\\echo a \\i rows.sql", "SELECT 1 \\gexec", "WITH x AS (SELECT 1) INSERT INTO t VALUES (1, 'a');",
-			"CREATE TABLE u AS SELECT * FROM t;", "MERGE INTO t USING u ON true;", "DO $$ BEGIN END $$;", "INSERT INTO t TABLE u;", "UPDATE t SET v = 'a';",
+			"CREATE TABLE u AS SELECT * FROM t;", "MERGE INTO t USING u ON true;", "DO $$ BEGIN END $$;", "INSERT INTO t TABLE u;", "SELECT * INTO u FROM t;", "UPDATE t SET v = 'a';",
 		}},
 		{"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE t(k,v);\n", "\nCOMMIT;\n", []string{
 			".read rows.sql", ".import rows.csv t", "INSERT INTO t SELECT * FROM u;", "WITH x AS (SELECT 1) INSERT INTO t VALUES (1,'a');", "CREATE TABLE u AS SELECT * FROM t;",
@@ -58,7 +58,7 @@ func TestRowsThatAreLoadedFromElsewhereAreAnError(t *testing.T) {
 func TestRowsInConditionalCommentsAreCounted(t *testing.T) {
 	t.Parallel()
 	codec := new(seen)
-	dump := "-- MySQL dump 10.13\n/*!999999\\- enable the sandbox mode */\nCREATE TABLE `t` (`k` int, `v` text);\n/*!40000 ALTER TABLE `t` DISABLE KEYS */;\n" +
+	dump := "-- MySQL dump 10.13\n/*!999999\\- enable the sandbox mode */\nCREATE TABLE `t` (`k` int, `v` text);\n/*!40000 ALTER TABLE `t` DISABLE KEYS */;\n/*!40101 SET NAMES 'a;b' */;\n/*!50003 CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW BEGIN SET @a = 1; END */;\n" +
 		"/*!50000 INSERT INTO t VALUES (1,'one') */;\n/*M!100000 REPLACE */ INTO t VALUES (2,'two') /*!50000 ,(3,'three') */;\n/*!40000 ALTER TABLE `t` ENABLE KEYS */;\n-- Dump completed\n"
 	report, err := rekeydump.Read(t.Context(), strings.NewReader(dump), rekeydump.Config{Codec: codec, Tables: declared})
 	require.NoError(t, err)

@@ -166,7 +166,7 @@ func (d *dump) call(function string, v *value, depth int) error {
 	return nil
 }
 
-// unistr undoes \uXXXX and \\, as SQLite's function does.
+// unistr undoes \u0041 and \\, as SQLite's function does.
 func unistr(raw []byte) []byte {
 	out := make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); i++ {

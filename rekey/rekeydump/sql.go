@@ -23,6 +23,8 @@ type dump struct {
 	rows     bool  // conditional comments are read as what they hold
 	opened   int   // conditional comments that are read
 	torn     bool  // a comment has no end
+	single   bool  // the conditional comment that follows is to hold one statement
+	several  int64 // the line of one that holds more; 0: there is none
 	unmarked bool  // a table or rows stood outside of the lines that a program writes first and last
 }
 
@@ -51,6 +53,9 @@ func (d *dump) read() error {
 		d.top = true
 		d.space()
 		d.top = false
+		if d.several > 0 {
+			return wrong(d.several, "rows that follow another statement in one conditional comment cannot be read here")
+		}
 		if !d.has(1) {
 			break
 		}
@@ -127,6 +132,8 @@ func (d *dump) statement() error {
 			d.finished["COMMIT"]++
 		}
 		err = d.rest()
+	case word == "SELECT" && d.dialect == rekeysql.PostgreSQL:
+		err = d.rest("INTO") // which makes a table of what it selects
 	case word == "ALTER" && d.dialect == rekeysql.MySQL:
 		err = d.rest("IMPORT", "EXCHANGE") // of tablespaces and partitions
 	default:

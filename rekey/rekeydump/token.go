@@ -51,6 +51,11 @@ func (d *dump) remark(line string) {
 	}
 }
 
+// lookAhead is how far the beginning of a statement is looked for.
+const lookAhead = 32
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
 // conditional opens a comment of which MySQL runs what it holds, where that has rows. The others hold settings and
 // definitions, and are taken as comments; two of the settings frame what mysqldump writes without --compact.
 func (d *dump) conditional() bool {
@@ -61,8 +66,7 @@ func (d *dump) conditional() bool {
 	if d.dialect != rekeysql.MySQL || d.at(n-1) != '!' {
 		return false
 	}
-	const longest = 32
-	for c := d.at(n); n < longest && (c >= '0' && c <= '9' || c == ' ' || c == '\t' || c == '\n' || c == '\r'); c = d.at(n) {
+	for n < lookAhead && (isSpace(d.at(n)) || d.at(n) >= '0' && d.at(n) <= '9') {
 		n++
 	}
 	if d.rows || d.top && d.brings(d.wordAt(n)) {
@@ -71,6 +75,7 @@ func (d *dump) conditional() bool {
 		d.rows = true
 		return true
 	}
+	d.single = d.top && d.wordAt(n) != "CREATE"
 	if d.top {
 		for _, variable := range []string{"SQL_NOTES", "NOTE_VERBOSITY"} {
 			switch what := "SET " + variable; {
@@ -97,12 +102,22 @@ func (d *dump) follows(n int, text string) bool {
 // comment takes /* … */. They nest in PostgreSQL.
 func (d *dump) comment() {
 	d.skip(2)
+	single := d.single
+	d.single = false
 	for depth := 1; depth > 0; {
 		c, ok := d.next()
 		switch {
 		case !ok:
 			d.torn = true
 			return
+		case c == ';' && single && d.several == 0:
+			n := 0
+			for n < lookAhead && isSpace(d.at(n)) {
+				n++
+			}
+			if d.brings(d.wordAt(n)) {
+				d.several = d.line
+			}
 		case c == '*' && d.at(0) == '/':
 			d.skip(1)
 			depth--
