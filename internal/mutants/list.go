@@ -309,10 +309,10 @@ var mutants = []mutant{
 		tests:  "TestWhatAnotherPutIntoTheTableFirstIsProvenToo",
 	},
 	{
-		invariant: "ledger: the first entry stays", file: "rekey/rekeysql/ledger.go",
-		guard:  `before, after := f.insertOnce()`,
-		broken: `before, after := "REPLACE", ""`,
-		tests:  "TestALedgerKeepsTheFirstOfWhoeverAddsAtOnce",
+		invariant: "ledger: the last entry stays", file: "rekey/rekeysql/ledger.go",
+		guard:  `d, replace = SQLite, "ON CONFLICT (id) DO UPDATE SET ciphertext = excluded.ciphertext"`,
+		broken: `d, replace = SQLite, "ON CONFLICT (id) DO NOTHING"`,
+		tests:  "TestALedgerKeepsTheLastOfWhoeverAdds",
 	},
 	{
 		invariant: "load: a sweep is shut while nobody knows", file: "rekey/steer.go",
@@ -361,5 +361,17 @@ var mutants = []mutant{
 		guard:  "	case s.dead.renewedSince(it.key, since):",
 		broken: "	case false:",
 		tests:  "TestOneRecordThatTheServiceFailsForIsNotTheKeysFault",
+	},
+	{
+		invariant: "places: a name is one store's", file: "rekey/identity.go",
+		guard:  `if was == "" || was == now {`,
+		broken: `if true {`,
+		tests:  "TestANameOfAnotherStoreIsRefused|TestASharedSweepOfAnotherStoreIsRefused|TestACensusOfAnotherStoreIsNotGoneOnWith",
+	},
+	{
+		invariant: "places: what a store leaves out is proven by nobody", file: "rekey/place.go",
+		guard:  `case n.Condition != "" && !n.Partial:`,
+		broken: `case false:`,
+		tests:  "TestAPlaceThatLeavesRecordsOutProvesNothing",
 	},
 }
